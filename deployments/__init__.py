@@ -1,0 +1,1 @@
+"""How docmill is deployed: Prefect deployments as YAML and in Python."""

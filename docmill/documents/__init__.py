@@ -1,0 +1,1 @@
+"""What a document is: identify, load from a URI, cache, publish."""

@@ -1,0 +1,81 @@
+"""The engine protocol and the values that cross it; all picklable, to travel to the sandbox and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from docmill.formats import Target
+from docmill.options import ConvertOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Page `page` (from 1) of `page_count` is being worked on; `message` where there is more to say."""
+
+    page: int
+    page_count: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """A page of the output: its source page, size, and how it came about, e.g. `copied (CCITT Group 4)`."""
+
+    source_page: int
+    width_pt: float
+    height_pt: float
+    width_px: int = 0
+    height_px: int = 0
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFailure:
+    """A page that could not be converted, with the reason in the words of `DocmillError`."""
+
+    page: int
+    error: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine is asked for: the job's options, the target, and what the installation allows.
+
+    `password` opens the source; it is resolved just before the engine runs and never logged.
+    """
+
+    target: Target
+    options: ConvertOptions = field(default_factory=ConvertOptions)
+    default_dpi: float = 300.0
+    max_page_pixels: int = 500_000_000
+    max_pages: int = 100_000
+    workers: int = 1
+    name: str = "document"
+    mime_type: str = ""
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """What an engine made: its files in order, the pages in them, and what went wrong on the way."""
+
+    outputs: tuple[Path, ...]
+    pages: tuple[PageResult, ...] = ()
+    failures: tuple[PageFailure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Converts one document into one or more files.
+
+    Pure: it reads `source`, writes into `out_dir` only, calls `progress` before each page, and raises
+    `DocmillError`. With `options.options.on_error` at `resume` a page that fails is a `PageFailure`, else it
+    is raised with its page. It runs in a sandbox process of its own and may be killed at any moment.
+    """
+
+    def convert(
+        self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
+    ) -> EngineResult: ...

@@ -1,0 +1,141 @@
+"""The table of engines, and the planning of a route from a source's MIME type to a target.
+
+The table is plain data: nothing heavy is imported to read it, so that `docmill formats` and a refusal are
+quick. An engine itself is imported by `load`, in the sandbox.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import cast
+
+from docmill.engines.base import Engine
+from docmill.errors import InvalidJobData, MissingExtra, UnsupportedConversion
+from docmill.formats import BMP, BY_MIME_TYPE, FORMATS, JPEG, PDF, PNG, TIFF, Compression, Format, Target
+from docmill.options import ConvertOptions
+
+# Options that every engine honours, or that concern the job and not the engine.
+COMMON_OPTIONS = frozenset({"pages", "on_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine as the planner sees it.
+
+    `entry` is `module:class`; `options` are the names of the `ConvertOptions` it honours beside
+    `COMMON_OPTIONS`; `compressions` those it can write, by output format; `needs` the modules it imports,
+    each with the extra that brings it (empty: a plain dependency).
+    """
+
+    name: str
+    title: str
+    entry: str
+    sources: frozenset[Format]
+    targets: frozenset[Format]
+    options: frozenset[str] = frozenset()
+    compressions: frozenset[tuple[Format, Compression]] = frozenset()
+    needs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One engine's part of a route."""
+
+    engine: str
+    source: Format
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The engines that a document passes through, in order."""
+
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        names = [self.steps[0].source.name, *(step.target.name for step in self.steps)]
+        return f"{' -> '.join(names)} by {', '.join(step.engine for step in self.steps)}"
+
+
+ENGINES: tuple[EngineSpec, ...] = (
+    EngineSpec(
+        name="raster-to-pdf",
+        title="images to PDF, copied where PDF can hold them as they are",
+        entry="docmill.engines.raster_to_pdf:RasterToPdf",
+        sources=frozenset({TIFF, JPEG, PNG, BMP}),
+        targets=frozenset({PDF}),
+        options=frozenset({"dpi", "quality", "title"}),
+    ),
+)
+
+
+def plan_route(source: str, target: Target, options: ConvertOptions | None = None) -> Route:
+    """The route from a MIME type to a target that honours every option that is set.
+
+    Raises `UnsupportedConversion` where there is none, `InvalidJobData` where an option that is set has no
+    meaning on it, `MissingExtra` where a package that it needs is not installed.
+    """
+    format = BY_MIME_TYPE.get(source)
+    spec = _engine_for(format, target) if format else None
+    if format is None or spec is None:
+        title = format.title if format else source
+        known = sorted({t.name for s in ENGINES if format in s.sources for t in s.targets})
+        raise UnsupportedConversion(
+            f"{title} cannot be converted to {target.name}",
+            hint=f"{title} converts to {', '.join(known)}" if known else "see `docmill formats`",
+        )
+    unused = sorted((options or ConvertOptions()).changed().keys() - spec.options - COMMON_OPTIONS)
+    if unused:
+        raise InvalidJobData(
+            f"option {', '.join(unused)} has no meaning for {format.name} to {target.name}",
+            hint=f"leave it out; {spec.name} takes {', '.join(sorted(spec.options | COMMON_OPTIONS))}",
+        )
+    for module, extra in missing(spec):
+        raise MissingExtra(
+            f"converting {format.name} to {target.name} needs {module}, which is not installed",
+            hint=f"pip install 'docmill[{extra}]'" if extra else f"pip install {module}",
+        )
+    return Route((Step(spec.name, format, target),))
+
+
+def missing(spec: EngineSpec) -> list[tuple[str, str]]:
+    """The modules that an engine needs and that are not installed, each with its extra; imports nothing."""
+    return [(module, extra) for module, extra in spec.needs if importlib.util.find_spec(module) is None]
+
+
+def engine_spec(name: str) -> EngineSpec:
+    """The engine of that name; raises `KeyError`."""
+    return next(spec for spec in ENGINES if spec.name == name)
+
+
+def load(name: str) -> Engine:
+    """Import an engine and make one; only for the sandbox process."""
+    module, _, attribute = engine_spec(name).entry.partition(":")
+    return cast(Engine, getattr(importlib.import_module(module), attribute)())
+
+
+def conversions() -> Iterable[tuple[Format, Target, EngineSpec]]:
+    """Every source and target that some engine takes, for `docmill formats`."""
+    for source in FORMATS:
+        for spec in ENGINES:
+            if source in spec.sources:
+                for target in FORMATS:
+                    if target in spec.targets:
+                        yield source, Target(target), spec
+
+
+def known_options() -> frozenset[str]:
+    """The names of all options that a job may set."""
+    return frozenset(f.name for f in fields(ConvertOptions))
+
+
+def _engine_for(source: Format, target: Target) -> EngineSpec | None:
+    for spec in ENGINES:
+        if source not in spec.sources or target.format not in spec.targets:
+            continue
+        if target.compression is None or (target.format, target.compression) in spec.compressions:
+            return spec
+    return None

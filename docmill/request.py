@@ -1,0 +1,65 @@
+"""A conversion as it is asked for and as it came out: JSON-safe both ways, for the flow and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from docmill.options import ConvertOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertRequest:
+    """What one job converts, and into what.
+
+    `sources` are URIs, paths or document ids (`docmill://<id>`); `target` is a URI or path, or None for a new
+    document in the cache; `to` names the output format (`pdf`, `tiff-g4`) where the target's ending does not.
+    `password` is a reference (`env:NAME`, `file:PATH`, `block:NAME`), never the secret itself.
+    """
+
+    sources: tuple[str, ...]
+    target: str | None = None
+    to: str | None = None
+    options: ConvertOptions = field(default_factory=ConvertOptions)
+    overwrite: bool = False
+    document_name: str | None = None
+    output_document_id: str | None = None
+    password: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON-safe values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ConvertRequest:
+        """The request that `to_dict` wrote."""
+        return cls(
+            **data
+            | {"sources": tuple(data["sources"]), "options": ConvertOptions(**(data.get("options") or {}))}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOutcome:
+    """What a finished job made. `failures` has an entry for each page left out (`on_error=resume`)."""
+
+    output_uri: str
+    output_files: tuple[str, ...]
+    output_document_id: str | None
+    input_document_id: str
+    page_count: int
+    output_bytes: int
+    route: str
+    seconds: float
+    failures: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as JSON-safe values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ConvertOutcome:
+        """The outcome that `to_dict` wrote."""
+        tuples = {key: tuple(data.get(key, ())) for key in ("output_files", "failures", "notes")}
+        return cls(**data | tuples)

@@ -1,0 +1,1 @@
+"""The Prefect flows of docmill: one job, many documents, cleanup."""

@@ -1,0 +1,1 @@
+"""The Prefect tasks of docmill: load, cache, convert, publish."""
