@@ -7,10 +7,15 @@ source converts to which target is the engine registry's table (`docmill.engines
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from typing import TypeVar
 
-from docmill.errors import InvalidJobData
+from docmill.errors import InvalidJobData, UnsupportedConversion
+
+W = TypeVar("W", bound=IntEnum)
 
 
 class DocumentFormat(IntEnum):
@@ -135,38 +140,186 @@ class Compression(StrEnum):
     JPEG = "jpeg"
 
 
+class Subsampling(StrEnum):
+    """How JPEG stores colour beside brightness: at full, half or quarter resolution."""
+
+    FULL = "444"
+    HALF = "422"
+    QUARTER = "420"
+
+
+BITS_PER_PIXEL = (1, 8, 24)
+BILEVEL = frozenset(
+    {Compression.CCITT_RLE, Compression.CCITT_G3_1D, Compression.CCITT_G3_2D, Compression.CCITT_G4}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a job asks for: the output format and, where set, the compression inside it and bits per pixel.
+    """What a job asks for: the output format and, where set, the compression inside it, bits per pixel
+    (1, 8 gray or 24 colour) and JPEG's subsampling; `archive` puts the files into one ZIP.
 
-    Not set means that docmill chooses, losslessly.
+    Not set means that docmill chooses, losslessly. Raises `InvalidJobData` for a combination that cannot be.
     """
 
     format: Format
     compression: Compression | None = None
     bits_per_pixel: int | None = None
+    subsampling: Subsampling | None = None
+    archive: bool = False
+
+    def __post_init__(self) -> None:
+        bits = self.bits_per_pixel
+        if bits is not None and bits not in BITS_PER_PIXEL:
+            raise InvalidJobData(f"{bits} bits per pixel are not 1, 8 or 24")
+        if self.compression in BILEVEL and bits not in (None, 1):
+            raise InvalidJobData(f"{self.compression} holds 1 bit per pixel, not {bits}")
+        is_jpeg = self.format is JPEG or self.compression is Compression.JPEG
+        if is_jpeg and bits == 1:
+            raise InvalidJobData("JPEG holds 8 or 24 bits per pixel, not 1")
+        if self.subsampling and not is_jpeg:
+            raise InvalidJobData(f"only JPEG has a colour subsampling, not {self.format.title}")
 
     @property
     def name(self) -> str:
-        """The name that `--to` takes, e.g. `pdf` or `tiff-g4`."""
-        return f"{self.format.name}-{self.compression}" if self.compression else self.format.name
+        """The name that `--to` takes and `target_from_name` reads, e.g. `pdf`, `tiff-g4`, `png-8bit+zip`."""
+        parts = [self.format.name]
+        if self.compression:
+            parts.append(str(self.compression))
+        if self.subsampling:
+            parts.append(str(self.subsampling))
+        if self.bits_per_pixel:
+            parts.append(f"{self.bits_per_pixel}bit")
+        return "-".join(parts) + ("+zip" if self.archive else "")
 
 
 def target_from_name(name: str) -> Target:
-    """The target that `--to` names: a format's name or ending, with the compression after a dash.
+    """The target that `--to` names: a format's name or ending and, each after a dash, the compression, JPEG's
+    subsampling and the bits per pixel; `+zip` asks for one ZIP of all files. `tiff-lzw-8bit`, `png+zip`.
 
-    Raises `InvalidJobData` for a name that is no format.
+    Raises `InvalidJobData` for a name that is no format, and for parts that it cannot have.
     """
-    stem, _, compression = name.lower().lstrip(".").partition("-")
+    text, plus, archive = name.lower().lstrip(".").partition("+")
+    if plus and archive != "zip":
+        raise InvalidJobData(f"'+{archive}' is no archive that docmill writes", hint="+zip is one")
+    stem, *parts = text.split("-")
     format = BY_NAME.get(stem) or BY_EXTENSION.get(stem)
     if format is None:
         raise InvalidJobData(f"'{name}' is no format that docmill knows", hint="see `docmill formats`")
-    if not compression:
-        return Target(format)
-    try:
-        return Target(format, Compression(compression))
-    except ValueError:
-        known = ", ".join(Compression)
+    bits = None
+    if parts and (match := re.fullmatch(r"(\d{1,3})bit", parts[-1], re.ASCII)):
+        bits = int(match[1])
+        parts.pop()
+    subsampling = Subsampling(parts.pop()) if parts and parts[-1] in set(Subsampling) else None
+    compression = "-".join(parts)
+    if parts and compression not in set(Compression):
         raise InvalidJobData(
-            f"'{compression}' is no compression that docmill knows", hint=f"one of {known}"
-        ) from None
+            f"'{compression}' is no compression that docmill knows", hint=f"one of {', '.join(Compression)}"
+        )
+    return Target(format, Compression(compression) if parts else None, bits, subsampling, bool(plus))
+
+
+def target_for(file_name: str, to: str | None = None) -> Target:
+    """The target that a file name (or URI) asks for by its ending, and `to` in its stead where given.
+
+    A name that ends in `.zip` with another format in `to` asks for one ZIP of files of that format. Raises
+    `InvalidJobData` where neither says which format.
+    """
+    stem, dot, extension = file_name.rpartition(".")
+    extension = extension.lower() if dot and stem and "/" not in extension else ""
+    if to:
+        target = target_from_name(to)
+        if extension == ZIP.extension and target.format is not ZIP:
+            return replace(target, archive=True)
+        return target
+    format = BY_EXTENSION.get(extension)
+    if format is None:
+        raise InvalidJobData(
+            f"the name '{file_name}' does not say which format to write",
+            hint="give it an ending, or name the format with --to",
+        )
+    if format is ZIP:
+        raise InvalidJobData(
+            "a ZIP archive holds files of some format", hint="name it with --to, for example --to png"
+        )
+    return Target(format)
+
+
+def target_of_document_format(number: DocumentFormat | int) -> Target:
+    """The target that a `documentFormat` on the wire asks for.
+
+    Raises `UnsupportedConversion` for a format that docmill cannot write, `InvalidJobData` for a number that
+    is none and for USER, which only says that `rasterImageFormat` decides.
+    """
+    format = _wire_member(DocumentFormat, "documentFormat", number)
+    if format is DocumentFormat.USER:
+        raise InvalidJobData("documentFormat -1 needs a rasterImageFormat")
+    if format not in _DOCUMENT_TARGETS:
+        raise UnsupportedConversion(
+            f"docmill cannot write documentFormat {format.value} ({format.name})",
+            hint=f"it writes {_listed(_DOCUMENT_TARGETS)}",
+        )
+    return Target(_DOCUMENT_TARGETS[format])
+
+
+def target_of_raster_format(number: RasterImageFormat | int, bits_per_pixel: int = 0) -> Target:
+    """The target that a `rasterImageFormat` and `rasterImageBitsPerPixel` on the wire ask for; 0 bits: as
+    the pages need.
+
+    Raises `UnsupportedConversion` for a format that docmill cannot write, `InvalidJobData` for a number that
+    is none, for UNKNOWN, and for bits per pixel that the format does not hold.
+    """
+    format = _wire_member(RasterImageFormat, "rasterImageFormat", number)
+    if format is RasterImageFormat.UNKNOWN:
+        raise InvalidJobData("rasterImageFormat 0 names no format")
+    if format not in _RASTER_TARGETS:
+        raise UnsupportedConversion(
+            f"docmill cannot write rasterImageFormat {format.value} ({format.name})",
+            hint=f"it writes {_listed(_RASTER_TARGETS)}",
+        )
+    return replace(_RASTER_TARGETS[format], bits_per_pixel=bits_per_pixel or None)
+
+
+_DOCUMENT_TARGETS = {DocumentFormat.PDF: PDF, DocumentFormat.TEXT: TEXT}
+
+# "411" is what the wire calls a quarter of the colour resolution, halved both ways; JPEG's own term is 4:2:0.
+_RASTER_TARGETS = {
+    RasterImageFormat.PCX: Target(PCX),
+    RasterImageFormat.GIF: Target(GIF),
+    RasterImageFormat.TIF: Target(TIFF),
+    RasterImageFormat.BMP: Target(BMP),
+    RasterImageFormat.JPEG: Target(JPEG, subsampling=Subsampling.FULL),
+    RasterImageFormat.TIF_JPEG: Target(TIFF, Compression.JPEG, subsampling=Subsampling.FULL),
+    RasterImageFormat.TIF_LZW: Target(TIFF, Compression.LZW),
+    RasterImageFormat.JPEG_411: Target(JPEG, subsampling=Subsampling.QUARTER),
+    RasterImageFormat.TIF_JPEG_411: Target(TIFF, Compression.JPEG, subsampling=Subsampling.QUARTER),
+    RasterImageFormat.JPEG_422: Target(JPEG, subsampling=Subsampling.HALF),
+    RasterImageFormat.TIF_JPEG_422: Target(TIFF, Compression.JPEG, subsampling=Subsampling.HALF),
+    RasterImageFormat.CCITT: Target(TIFF, Compression.CCITT_RLE),
+    RasterImageFormat.CCITT_GROUP3_1DIM: Target(TIFF, Compression.CCITT_G3_1D),
+    RasterImageFormat.CCITT_GROUP3_2DIM: Target(TIFF, Compression.CCITT_G3_2D),
+    RasterImageFormat.CCITT_GROUP4: Target(TIFF, Compression.CCITT_G4),
+    RasterImageFormat.PNG: Target(PNG),
+    RasterImageFormat.RAS_PDF: Target(PDF),
+    RasterImageFormat.RAS_PDF_G3_1DIM: Target(PDF, Compression.CCITT_G3_1D),
+    RasterImageFormat.RAS_PDF_G3_2DIM: Target(PDF, Compression.CCITT_G3_2D),
+    RasterImageFormat.RAS_PDF_G4: Target(PDF, Compression.CCITT_G4),
+    RasterImageFormat.RAS_PDF_JPEG: Target(PDF, Compression.JPEG, subsampling=Subsampling.FULL),
+    RasterImageFormat.RAS_PDF_JPEG_422: Target(PDF, Compression.JPEG, subsampling=Subsampling.HALF),
+    RasterImageFormat.RAS_PDF_JPEG_411: Target(PDF, Compression.JPEG, subsampling=Subsampling.QUARTER),
+    RasterImageFormat.JP2: Target(JP2),
+    RasterImageFormat.J2K: Target(J2K),
+    RasterImageFormat.RAS_PDF_LZW: Target(PDF, Compression.LZW),
+    RasterImageFormat.TIF_ZIP: Target(TIFF, Compression.DEFLATE),
+}
+
+
+def _wire_member(enum: type[W], field: str, number: int) -> W:
+    try:
+        return enum(number)
+    except ValueError:
+        raise InvalidJobData(f"{field} {number} is no number that the wire format knows") from None
+
+
+def _listed(formats: Iterable[IntEnum]) -> str:
+    return ", ".join(f"{format.value} ({format.name})" for format in formats)

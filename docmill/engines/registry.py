@@ -26,8 +26,9 @@ class EngineSpec:
     """An engine as the planner sees it.
 
     `entry` is `module:class`; `options` are the names of the `ConvertOptions` it honours beside
-    `COMMON_OPTIONS`; `compressions` those it can write, by output format; `needs` the modules it imports,
-    each with the extra that brings it (empty: a plain dependency).
+    `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by output
+    format; `archives` if it puts several files into one ZIP; `needs` the modules it imports, each with the
+    extra that brings it (empty: a plain dependency).
     """
 
     name: str
@@ -37,6 +38,9 @@ class EngineSpec:
     targets: frozenset[Format]
     options: frozenset[str] = frozenset()
     compressions: frozenset[tuple[Format, Compression]] = frozenset()
+    bits_per_pixel: frozenset[tuple[Format, int]] = frozenset()
+    subsampling: frozenset[Format] = frozenset()
+    archives: bool = False
     needs: tuple[tuple[str, str], ...] = ()
 
 
@@ -134,8 +138,17 @@ def known_options() -> frozenset[str]:
 
 def _engine_for(source: Format, target: Target) -> EngineSpec | None:
     for spec in ENGINES:
-        if source not in spec.sources or target.format not in spec.targets:
-            continue
-        if target.compression is None or (target.format, target.compression) in spec.compressions:
+        if source in spec.sources and _writes(spec, target):
             return spec
     return None
+
+
+def _writes(spec: EngineSpec, target: Target) -> bool:
+    format = target.format
+    return (
+        format in spec.targets
+        and (target.compression is None or (format, target.compression) in spec.compressions)
+        and (target.bits_per_pixel is None or (format, target.bits_per_pixel) in spec.bits_per_pixel)
+        and (target.subsampling is None or format in spec.subsampling)
+        and (spec.archives or not target.archive)
+    )
