@@ -26,9 +26,9 @@ class EngineSpec:
     """An engine as the planner sees it.
 
     `entry` is `module:class`; `options` are the names of the `ConvertOptions` it honours beside
-    `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by output
-    format; `archives` if it puts several files into one ZIP; `needs` the modules it imports, each with the
-    extra that brings it (empty: a plain dependency).
+    `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by
+    output format; `archives` if it puts several files into one ZIP; `needs` the modules it imports, each with
+    the extra that brings it (empty: a plain dependency).
     """
 
     name: str
