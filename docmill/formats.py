@@ -112,12 +112,36 @@ ICO = Format("ico", "Windows icon", "image/vnd.microsoft.icon", ("ico",))
 SGI = Format("sgi", "SGI image", "image/sgi", ("sgi", "rgb", "bw"))
 DDS = Format("dds", "DirectDraw Surface", "image/vnd-ms.dds", ("dds",))
 PSD = Format("psd", "Photoshop", "image/vnd.adobe.photoshop", ("psd",))
+MPO = Format("mpo", "Multi-Picture Format", "image/mpo", ("mpo",), multipage=True)
+QOI = Format("qoi", "Quite OK Image", "image/qoi", ("qoi",))
+SUN = Format("sun", "Sun raster", "image/x-sun-raster", ("ras", "sun", "im8", "im24"))
+XBM = Format("xbm", "X bitmap", "image/x-xbitmap", ("xbm",))
+XPM = Format("xpm", "X pixmap", "image/x-xpixmap", ("xpm",))
+CUR = Format("cur", "Windows cursor", "image/x-win-cursor", ("cur",))
+ICNS = Format("icns", "Apple icon", "image/icns", ("icns",))
+DCX = Format("dcx", "Multi-page PCX", "image/x-dcx", ("dcx",), multipage=True)
+FLI = Format("fli", "FLI/FLC animation", "video/x-flic", ("fli", "flc"), multipage=True)
+MSP = Format("msp", "Microsoft Paint", "image/x-msp", ("msp",))
+PCD = Format("pcd", "Photo CD", "image/x-photo-cd", ("pcd",))
+IM = Format("im", "IFUNC image", "image/x-ifunc-im", ("im",))
+IMT = Format("imt", "IM Tools image", "image/x-imt", ("imt",))
+IPTC = Format("iptc", "IPTC/NAA image", "image/x-iptc", ("iim", "iptc"))
+FITS = Format("fits", "FITS image", "image/fits", ("fits", "fit"))
+SPIDER = Format("spider", "SPIDER image", "image/x-spider", ("spider", "spi"))
+MCIDAS = Format("mcidas", "McIdas area", "image/x-mcidas", ("area", "mcidas"))
+PIXAR = Format("pixar", "PIXAR raster", "image/x-pixar", ("pxr", "pixar"))
+GBR = Format("gbr", "GIMP brush", "image/x-gimp-gbr", ("gbr",))
+FTEX = Format("ftex", "Independence War texture", "image/x-ftex", ("ftc", "ftu"))
+BLP = Format("blp", "Blizzard texture", "image/x-blp", ("blp",))
+XVTHUMB = Format("xvthumb", "XV thumbnail", "image/x-xv-thumbnail", ("p7",))
 TEXT = Format("text", "plain text", "text/plain", ("txt", "text"), multipage=True)
 JSON = Format("json", "words and boxes as JSON", "application/json", ("json",), multipage=True)
 ZIP = Format("zip", "ZIP archive", "application/zip", ("zip",), multipage=True)
 
 FORMATS: tuple[Format, ...] = (
     PDF, TIFF, JPEG, PNG, GIF, BMP, WEBP, JP2, J2K, AVIF, HEIC, PNM, TGA, PCX, ICO, SGI, DDS, PSD,
+    MPO, QOI, SUN, XBM, XPM, CUR, ICNS, DCX, FLI, MSP, PCD, IM, IMT, IPTC, FITS, SPIDER, MCIDAS, PIXAR, GBR,
+    FTEX, BLP, XVTHUMB,
     TEXT, JSON, ZIP,
 )  # fmt: skip
 

@@ -1,0 +1,262 @@
+"""What a file is, by its content: MIME type, pages, sizes, resolution, encoding.
+
+It reads unknown files, so docmill runs it in a sandbox process. The file's name is a hint in messages only.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from pathlib import Path
+
+from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
+from docmill.facts import DocumentFacts, PageFacts
+from docmill.formats import JPEG, MPO, PNG, TIFF, Format
+from docmill.jpeg import is_jpeg, read_jpeg_header
+from docmill.pictures import (
+    COLORS, bits_per_pixel, check_page_count, check_pixels, frame_count, open_picture, picture_exif,
+    picture_format, resolution,
+)  # fmt: skip
+from docmill.png import is_png, read_png_header
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# What people do hand in, told by name although docmill does not read it.
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a ZIP archive or an office document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a Microsoft Office document of before 2007"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"BZh", "compressed by bzip2"),
+    (b"\xfd7zXZ\0", "compressed by xz"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"AT&T", "DjVu"),
+    (b"{\\rtf", "rich text"),
+    (b"\x7fELF", "a program"),
+    (b"\x97JB2", "a JBIG2 file"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
+    (b"\x01\0\0\0", "perhaps a Windows enhanced metafile"),
+    (b"GRIB", "GRIB weather data"),
+    (b"BUFR", "BUFR weather data"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"OggS", "an Ogg media file"),
+    (b"ID3", "MP3 sound"),
+)  # fmt: skip
+_HEAD = 1024
+
+
+def identify(
+    path: Path,
+    *,
+    name: str = "",
+    password: str | None = None,
+    max_page_pixels: int,
+    max_pages: int,
+    default_dpi: float,
+) -> DocumentFacts:
+    """Read a document's type and pages from its content.
+
+    Headers only: pixels are not decoded. `password` opens an encrypted PDF. Sizes in points follow the file's
+    resolution, or `default_dpi` where it names none.
+
+    Raises `UnknownFormat`, `CorruptDocument`, `LimitExceeded`, `PasswordRequired` or `PasswordWrong`.
+    """
+    limits = _Limits(max_page_pixels, max_pages, default_dpi)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        if not head:
+            raise CorruptDocument("the file is empty")
+        reader = _own_reader(head)
+        if reader is not None:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return reader(data, limits)
+    if head[:4] in _TIFF_MAGIC:
+        return _tiff(path, limits)
+    if b"%PDF-" in head:
+        return _pdf(path, password, max_pages)
+    return _picture(path, head, name, limits)
+
+
+class _Limits:
+    def __init__(self, max_page_pixels: int, max_pages: int, default_dpi: float) -> None:
+        self.max_page_pixels = max_page_pixels
+        self.max_pages = max_pages
+        self.default_dpi = default_dpi
+
+
+def _own_reader(head: bytes) -> Callable[[mmap.mmap, _Limits], DocumentFacts] | None:
+    if is_jpeg(head):
+        return _jpeg
+    if is_png(head):
+        return _png
+    return None
+
+
+def _jpeg(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
+    header = read_jpeg_header(data)
+    offsets = header.pictures or (0,)
+    check_page_count(len(offsets), limits.max_pages)
+    pages = []
+    for number, offset in enumerate(offsets, 1):
+        if offset:
+            header = read_jpeg_header(data, offset)
+        pages.append(
+            _page(
+                limits,
+                number,
+                (header.width, header.height),
+                (header.dpi_x, header.dpi_y),
+                orientation=header.orientation,
+                bits=header.bits * len(header.components),
+                encoding=header.encoding,
+                color=header.color,
+            )
+        )
+    return DocumentFacts((MPO if len(offsets) > 1 else JPEG).mime_type, tuple(pages))
+
+
+def _png(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
+    header = read_png_header(data)
+    page = _page(
+        limits,
+        1,
+        (header.width, header.height),
+        (header.dpi_x, header.dpi_y),
+        orientation=header.orientation,
+        bits=header.bits * header.channels,
+        encoding="Deflate (interlaced)" if header.interlaced else "Deflate",
+        color=header.color,
+    )
+    problems = () if header.ends else ("the PNG ends early",)
+    return DocumentFacts(PNG.mime_type, (page,), problems=problems)
+
+
+def _tiff(path: Path, limits: _Limits) -> DocumentFacts:
+    with open_picture(path, formats=("TIFF",)) as image:
+        count = frame_count(image)
+        check_page_count(count, limits.max_pages)
+        pages = []
+        for number in range(count):
+            image.seek(number)
+            pages.append(
+                _page(
+                    limits,
+                    number + 1,
+                    image.size,
+                    resolution(image),
+                    bits=bits_per_pixel(image),
+                    encoding=str(image.info.get("compression", "")),
+                    color=COLORS.get(image.mode, image.mode),
+                )
+            )
+        return DocumentFacts(TIFF.mime_type, tuple(pages))
+
+
+def _pdf(path: Path, password: str | None, max_pages: int) -> DocumentFacts:
+    from docmill.documents.identify_pdf import identify_pdf
+
+    return identify_pdf(path, password=password, max_pages=max_pages)
+
+
+def _picture(path: Path, head: bytes, name: str, limits: _Limits) -> DocumentFacts:
+    try:
+        with open_picture(path) as image:
+            format = picture_format(image)
+            count = frame_count(image)
+            check_page_count(count, limits.max_pages)
+            page = _page(
+                limits,
+                1,
+                image.size,
+                resolution(image),
+                orientation=picture_exif(image).orientation,
+                bits=bits_per_pixel(image),
+                encoding=format.title,
+                color=COLORS.get(image.mode, image.mode),
+            )
+            return DocumentFacts(format.mime_type, (page,) * count)
+    except UnknownFormat:
+        raise _unknown(head, name) from None
+
+
+def _page(
+    limits: _Limits,
+    number: int,
+    size: tuple[int, int],
+    dpi: tuple[float, float],
+    *,
+    orientation: int = 1,
+    bits: int,
+    encoding: str,
+    color: str,
+) -> PageFacts:
+    check_pixels(*size, limits.max_page_pixels, page=number)
+    (width, height), (dpi_x, dpi_y) = size, dpi
+    if orientation >= 5:  # a quarter turn
+        width, height, dpi_x, dpi_y = height, width, dpi_y, dpi_x
+    return PageFacts(
+        width_px=width,
+        height_px=height,
+        width_pt=width * 72 / (dpi_x or limits.default_dpi),
+        height_pt=height * 72 / (dpi_y or limits.default_dpi),
+        dpi_x=dpi_x,
+        dpi_y=dpi_y,
+        bits_per_pixel=bits,
+        encoding=encoding,
+        color=color,
+    )
+
+
+def _unknown(head: bytes, name: str) -> DocmillError:
+    claim = f", although it is named {name}" if name else ""
+    hint = "see `docmill formats` for what docmill reads"
+    for magic, format in _broken_magics():
+        if head.startswith(magic):
+            return CorruptDocument(
+                f"the file begins as {format.title} but cannot be read", hint="the file seems to be damaged"
+            )
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis", b"ftyphevc"):
+        return _heif_unread()
+    for magic, what in _OTHERS:
+        if head.startswith(magic):
+            return UnknownFormat(f"the content is {what}{claim}", hint=hint)
+    if not head.strip(b"\0"):
+        return UnknownFormat(f"the file begins with zeros only{claim}", hint="it seems to be damaged")
+    if _is_text(head):
+        what = "HTML or XML" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else "text"
+        return UnknownFormat(f"the content is {what}, no picture and no PDF{claim}", hint=hint)
+    return UnknownFormat(f"the content is of no format that docmill knows{claim}", hint=hint)
+
+
+def _broken_magics() -> tuple[tuple[bytes, Format], ...]:
+    from docmill.formats import BMP, DDS, GIF, ICNS, J2K, JP2, PSD, QOI, SUN, WEBP
+
+    return (
+        (b"GIF8", GIF), (b"BM", BMP), (b"RIFF", WEBP), (b"8BPS", PSD), (b"DDS ", DDS), (b"icns", ICNS),
+        (b"qoif", QOI), (b"\x59\xa6\x6a\x95", SUN), (b"\xff\x4f\xff\x51", J2K),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", JP2),
+    )  # fmt: skip
+
+
+def _heif_unread() -> DocmillError:
+    from importlib.util import find_spec
+
+    from docmill.errors import MissingExtra
+
+    if find_spec("pi_heif") is None:
+        return MissingExtra(
+            "reading HEIC needs pi-heif, which is not installed", hint="pip install 'docmill[heif]'"
+        )
+    return CorruptDocument("the file begins as HEIC but cannot be read", hint="the file seems to be damaged")
+
+
+def _is_text(head: bytes) -> bool:
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return True
+    control = sum(1 for byte in head if byte < 32 and byte not in b"\t\n\r\f\x1b")
+    return control == 0

@@ -1,0 +1,155 @@
+"""Pictures opened by Pillow: which of its formats docmill reads, safely, and what their metadata says.
+
+Pillow is imported inside the functions: it costs as much as the rest of a start.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docmill.errors import CorruptDocument, DocmillError, LimitExceeded, UnknownFormat
+from docmill.exif import Exif, read_exif
+from docmill.formats import (
+    AVIF, BLP, BMP, CUR, DCX, DDS, FITS, FLI, FTEX, GBR, GIF, HEIC, ICNS, ICO, IM, IMT, IPTC, J2K, JP2, JPEG,
+    MCIDAS, MPO, MSP, PCD, PCX, PIXAR, PNG, PNM, PSD, QOI, SGI, SPIDER, SUN, TGA, TIFF, WEBP, XBM, XPM,
+    XVTHUMB, Format,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Pillow's names. Left out: EPS, WMF, BUFR, GRIB, HDF5 and MPEG, which it only recognises.
+FORMATS_BY_PILLOW: dict[str, Format] = {
+    "AVIF": AVIF, "BLP": BLP, "BMP": BMP, "CUR": CUR, "DCX": DCX, "DDS": DDS, "DIB": BMP, "FITS": FITS,
+    "FLI": FLI, "FTEX": FTEX, "GBR": GBR, "GIF": GIF, "HEIF": HEIC, "ICNS": ICNS, "ICO": ICO, "IM": IM,
+    "IMT": IMT, "IPTC": IPTC, "JPEG": JPEG, "JPEG2000": JP2, "MCIDAS": MCIDAS, "MPO": MPO, "MSP": MSP,
+    "PCD": PCD, "PCX": PCX, "PIXAR": PIXAR, "PNG": PNG, "PPM": PNM, "PSD": PSD, "QOI": QOI, "SGI": SGI,
+    "SPIDER": SPIDER, "SUN": SUN, "TGA": TGA, "TIFF": TIFF, "WEBP": WEBP, "XBM": XBM, "XPM": XPM,
+    "XVTHUMB": XVTHUMB,
+}  # fmt: skip
+# Formats whose frames are pages. In the others further frames are steps of an animation (WebP, AVIF, PNG),
+# layers (PSD) or the same icon in other sizes.
+PAGED = frozenset({GIF, TIFF, DCX, FLI})
+COLORS = {
+    "1": "bilevel", "L": "gray", "I": "gray", "I;16": "gray", "I;16B": "gray", "I;16L": "gray", "F": "gray",
+    "LA": "gray and alpha", "La": "gray and alpha", "P": "palette", "PA": "palette and alpha", "RGB": "RGB",
+    "RGBX": "RGB", "RGBA": "RGB and alpha", "RGBa": "RGB and alpha", "CMYK": "CMYK", "YCbCr": "YCbCr",
+    "LAB": "Lab", "HSV": "HSV",
+}  # fmt: skip
+_BITS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}
+# Resolutions outside of this come from fields that were never meant: 1 dpi, or 2^32 pixels a metre.
+_PLAUSIBLE_DPI = (1.0, 100_000.0)
+
+
+@contextmanager
+def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
+    """Open a picture by its content; only the header is read, the pixels when they are asked for.
+
+    `formats` restricts the formats tried, by Pillow's names. Raises `UnknownFormat` where none fits, and turns
+    what Pillow raises, here and in the body of the `with`, into `CorruptDocument` or `LimitExceeded`.
+    """
+    from PIL import Image, ImageFile, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # docmill checks against its own setting, before pixels are decoded
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    _add_heif_if_installed()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=formats or tuple(FORMATS_BY_PILLOW)) as image:
+                yield image
+    except DocmillError:
+        raise
+    except UnidentifiedImageError:
+        raise UnknownFormat("the content is of no format that docmill knows") from None
+    except MemoryError:
+        raise LimitExceeded(
+            "the picture takes more memory than an engine may use",
+            limit="memory",
+            setting="DOCMILL_ENGINE_MEMORY",
+        ) from None
+    except Exception as error:
+        # Pillow's decoders raise whatever their parsing ran into: OSError, SyntaxError, struct.error, KeyError.
+        raise CorruptDocument(
+            f"the picture cannot be decoded: {_reason(error)}", hint="the file seems to be damaged"
+        ) from error
+
+
+def check_pixels(width: int, height: int, max_page_pixels: int, *, page: int = 1) -> None:
+    """Raise `LimitExceeded` where a page has more pixels than the installation allows."""
+    if width * height > max_page_pixels:
+        raise LimitExceeded(
+            f"page {page} has {width} x {height} pixels, more than the {max_page_pixels} that a page may have",
+            limit="page pixels",
+            setting="DOCMILL_MAX_PAGE_PIXELS",
+            page=page,
+        )
+
+
+def check_page_count(count: int, max_pages: int) -> None:
+    """Raise `LimitExceeded` where a document has more pages than the installation allows."""
+    if count > max_pages:
+        raise LimitExceeded(
+            f"the document has {count} pages, more than the {max_pages} that it may have",
+            limit="pages",
+            setting="DOCMILL_MAX_PAGES",
+        )
+
+
+def picture_format(image: Image.Image) -> Format:
+    """The format of an open picture; JPEG 2000 is told apart as file or bare codestream."""
+    if image.format == "JPEG2000" and image.get_format_mimetype() == "image/jp2":
+        return JP2 if getattr(image, "codec", "jp2") == "jp2" else J2K
+    if image.format == "JPEG2000":
+        return J2K
+    return FORMATS_BY_PILLOW[image.format or ""]
+
+
+def frame_count(image: Image.Image, *, every_frame: bool = False) -> int:
+    """How many pages a picture makes: all frames where they are pages or `every_frame` is asked for."""
+    if every_frame or picture_format(image) in PAGED:
+        return int(getattr(image, "n_frames", 1))
+    return 1
+
+
+def resolution(image: Image.Image) -> tuple[float, float]:
+    """Pixels per inch on each axis; 0 where the file names none, or nothing plausible."""
+    exif = picture_exif(image)
+    try:
+        x, y = (float(value) for value in image.info.get("dpi") or (exif.dpi_x, exif.dpi_y))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0, 0.0
+    low, high = _PLAUSIBLE_DPI
+    if not (math.isfinite(x) and math.isfinite(y) and low < x < high and low < y < high):
+        return 0.0, 0.0
+    return x, y
+
+
+def picture_exif(image: Image.Image) -> Exif:
+    """The Exif metadata of formats that carry a block of it, such as WebP and AVIF."""
+    block = image.info.get("exif")
+    return read_exif(block) if isinstance(block, bytes) else Exif()
+
+
+def bits_per_pixel(image: Image.Image) -> int:
+    """The bits of a pixel as Pillow decodes it."""
+    return _BITS.get(image.mode, 8 * len(image.getbands()))
+
+
+def _add_heif_if_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pi_heif") is not None:
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__
