@@ -212,9 +212,9 @@ def end_of_image(data: Buffer, header: JpegHeader) -> int:
             _check_scan(data, position, match.start(), header, scanned, interval)
             seen |= scanned
             position = match.start()
-    missing = len(header.components) - len(seen)
-    if missing:
-        raise CorruptDocument(f"the JPEG lacks the data of {missing} of its {len(header.components)} components")
+    count = len(header.components)
+    if len(seen) < count:
+        raise CorruptDocument(f"the JPEG lacks the data of {count - len(seen)} of its {count} components")
     return segment.start + 2
 
 
@@ -265,7 +265,9 @@ def _segment(data: Buffer, position: int) -> Segment:
     payload = bytes(data[position + 4 : position + 2 + length])
     if length < 2 or len(payload) != length - 2:
         raise CorruptDocument(
-            "the JPEG ends within a marker segment" if length >= 2 else "a marker segment has no length",
+            "the JPEG ends within a marker segment"
+            if length >= 2
+            else "a marker segment of the JPEG has no length",
             hint="the file seems to be damaged",
         )
     return Segment(marker, position, payload)

@@ -9,15 +9,53 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded, UnknownFormat
 from docmill.exif import Exif, read_exif
 from docmill.formats import (
-    AVIF, BLP, BMP, CUR, DCX, DDS, FITS, FLI, FTEX, GBR, GIF, HEIC, ICNS, ICO, IM, IMT, IPTC, J2K, JP2, JPEG,
-    MCIDAS, MPO, MSP, PCD, PCX, PIXAR, PNG, PNM, PSD, QOI, SGI, SPIDER, SUN, TGA, TIFF, WEBP, XBM, XPM,
-    XVTHUMB, Format,
+    AVIF,
+    BLP,
+    BMP,
+    CUR,
+    DCX,
+    DDS,
+    FITS,
+    FLI,
+    FTEX,
+    GBR,
+    GIF,
+    HEIC,
+    ICNS,
+    ICO,
+    IM,
+    IMT,
+    IPTC,
+    J2K,
+    JP2,
+    JPEG,
+    MCIDAS,
+    MPO,
+    MSP,
+    PCD,
+    PCX,
+    PIXAR,
+    PNG,
+    PNM,
+    PSD,
+    QOI,
+    SGI,
+    SPIDER,
+    SUN,
+    TGA,
+    TIFF,
+    WEBP,
+    XBM,
+    XPM,
+    XVTHUMB,
+    Format,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -30,7 +68,7 @@ FORMATS_BY_PILLOW: dict[str, Format] = {
     "IMT": IMT, "IPTC": IPTC, "JPEG": JPEG, "JPEG2000": JP2, "MCIDAS": MCIDAS, "MPO": MPO, "MSP": MSP,
     "PCD": PCD, "PCX": PCX, "PIXAR": PIXAR, "PNG": PNG, "PPM": PNM, "PSD": PSD, "QOI": QOI, "SGI": SGI,
     "SPIDER": SPIDER, "SUN": SUN, "TGA": TGA, "TIFF": TIFF, "WEBP": WEBP, "XBM": XBM, "XPM": XPM,
-    "XVTHUMB": XVTHUMB,
+    "XVThumb": XVTHUMB,
 }  # fmt: skip
 # Formats whose frames are pages. In the others further frames are steps of an animation (WebP, AVIF, PNG),
 # layers (PSD) or the same icon in other sizes.
@@ -50,18 +88,17 @@ _PLAUSIBLE_DPI = (1.0, 100_000.0)
 def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """Open a picture by its content; only the header is read, the pixels when they are asked for.
 
-    `formats` restricts the formats tried, by Pillow's names. Raises `UnknownFormat` where none fits, and turns
-    what Pillow raises, here and in the body of the `with`, into `CorruptDocument` or `LimitExceeded`.
+    `formats` restricts the formats tried, by Pillow's names. Raises `UnknownFormat` where none fits, and
+    turns what Pillow raises, here and in the body of the `with`, into `CorruptDocument` or `LimitExceeded`.
     """
     from PIL import Image, ImageFile, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # docmill checks against its own setting, before pixels are decoded
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    _add_heif_if_installed()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=formats or tuple(FORMATS_BY_PILLOW)) as image:
+            with Image.open(path, formats=formats or _known_formats()) as image:
                 yield image
     except DocmillError:
         raise
@@ -74,7 +111,7 @@ def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image
             setting="DOCMILL_ENGINE_MEMORY",
         ) from None
     except Exception as error:
-        # Pillow's decoders raise whatever their parsing ran into: OSError, SyntaxError, struct.error, KeyError.
+        # Pillow's decoders raise what their parsing ran into: OSError, SyntaxError, struct.error, KeyError.
         raise CorruptDocument(
             f"the picture cannot be decoded: {_reason(error)}", hint="the file seems to be damaged"
         ) from error
@@ -84,7 +121,7 @@ def check_pixels(width: int, height: int, max_page_pixels: int, *, page: int = 1
     """Raise `LimitExceeded` where a page has more pixels than the installation allows."""
     if width * height > max_page_pixels:
         raise LimitExceeded(
-            f"page {page} has {width} x {height} pixels, more than the {max_page_pixels} that a page may have",
+            f"page {page} has {width} x {height} pixels; at most {max_page_pixels} are allowed",
             limit="page pixels",
             setting="DOCMILL_MAX_PAGE_PIXELS",
             page=page,
@@ -95,7 +132,7 @@ def check_page_count(count: int, max_pages: int) -> None:
     """Raise `LimitExceeded` where a document has more pages than the installation allows."""
     if count > max_pages:
         raise LimitExceeded(
-            f"the document has {count} pages, more than the {max_pages} that it may have",
+            f"the document has {count} pages; at most {max_pages} are allowed",
             limit="pages",
             setting="DOCMILL_MAX_PAGES",
         )
@@ -103,9 +140,7 @@ def check_page_count(count: int, max_pages: int) -> None:
 
 def picture_format(image: Image.Image) -> Format:
     """The format of an open picture; JPEG 2000 is told apart as file or bare codestream."""
-    if image.format == "JPEG2000" and image.get_format_mimetype() == "image/jp2":
-        return JP2 if getattr(image, "codec", "jp2") == "jp2" else J2K
-    if image.format == "JPEG2000":
+    if image.format == "JPEG2000" and getattr(image, "codec", "jp2") == "j2k":
         return J2K
     return FORMATS_BY_PILLOW[image.format or ""]
 
@@ -141,13 +176,16 @@ def bits_per_pixel(image: Image.Image) -> int:
     return _BITS.get(image.mode, 8 * len(image.getbands()))
 
 
-def _add_heif_if_installed() -> None:
-    from importlib.util import find_spec
+def _known_formats() -> tuple[str, ...]:
+    """Those of Pillow's formats that docmill reads and this installation of Pillow has."""
+    from PIL import Image
 
+    Image.init()
     if find_spec("pi_heif") is not None:
         import pi_heif
 
         pi_heif.register_heif_opener()
+    return tuple(name for name in Image.OPEN if name in FORMATS_BY_PILLOW)
 
 
 def _reason(error: Exception) -> str:

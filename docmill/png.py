@@ -1,4 +1,4 @@
-"""PNG (W3C PNG, third edition) read by its chunks: header, colour, resolution, and whether its data is whole."""
+"""PNG (W3C PNG, third edition) read by its chunks: header, colour, resolution, completeness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ _CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
 _DEPTHS = {
     GRAY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GRAY_ALPHA: (8, 16), RGB_ALPHA: (8, 16),
 }  # fmt: skip
-_COLORS = {GRAY: "gray", RGB: "RGB", PALETTE: "palette", GRAY_ALPHA: "gray and alpha", RGB_ALPHA: "RGB and alpha"}
+_COLORS = {
+    GRAY: "gray",
+    RGB: "RGB",
+    PALETTE: "palette",
+    GRAY_ALPHA: "gray and alpha",
+    RGB_ALPHA: "RGB and alpha",
+}
 _INCHES_PER_METRE = 0.0254
 # A profile is kilobytes, seldom megabytes; a bomb in iCCP must not take the memory of the whole job.
 _MAX_PROFILE = 16 << 20

@@ -11,11 +11,18 @@ from pathlib import Path
 
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import DocumentFacts, PageFacts
-from docmill.formats import JPEG, MPO, PNG, TIFF, Format
-from docmill.jpeg import is_jpeg, read_jpeg_header
+from docmill.formats import BY_EXTENSION, JPEG, MPO, PNG, TIFF, Format
+from docmill.jpeg import JpegHeader, is_jpeg, read_jpeg_header
 from docmill.pictures import (
-    COLORS, bits_per_pixel, check_page_count, check_pixels, frame_count, open_picture, picture_exif,
-    picture_format, resolution,
+    COLORS,
+    bits_per_pixel,
+    check_page_count,
+    check_pixels,
+    frame_count,
+    open_picture,
+    picture_exif,
+    picture_format,
+    resolution,
 )  # fmt: skip
 from docmill.png import is_png, read_png_header
 
@@ -104,7 +111,7 @@ def _jpeg(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
     pages = []
     for number, offset in enumerate(offsets, 1):
         if offset:
-            header = read_jpeg_header(data, offset)
+            header = _further_picture(data, offset, number)
         pages.append(
             _page(
                 limits,
@@ -118,6 +125,13 @@ def _jpeg(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
             )
         )
     return DocumentFacts((MPO if len(offsets) > 1 else JPEG).mime_type, tuple(pages))
+
+
+def _further_picture(data: mmap.mmap, offset: int, number: int) -> JpegHeader:
+    try:
+        return read_jpeg_header(data, offset)
+    except CorruptDocument as error:
+        raise CorruptDocument(f"picture {number}: {error.message}", hint=error.hint, page=number) from None
 
 
 def _png(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
@@ -213,7 +227,8 @@ def _page(
 
 
 def _unknown(head: bytes, name: str) -> DocmillError:
-    claim = f", although it is named {name}" if name else ""
+    ending = BY_EXTENSION.get(Path(name).suffix.lower().lstrip("."))
+    claim = f", although it is named {name}" if ending else ""
     hint = "see `docmill formats` for what docmill reads"
     for magic, format in _broken_magics():
         if head.startswith(magic):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from docmill.errors import CorruptDocument, PasswordRequired, PasswordWrong
 from docmill.facts import DocumentFacts, PageFacts
@@ -27,7 +28,8 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
         if error.err_code == _ERROR_PASSWORD:
             if password is None:
                 raise PasswordRequired(
-                    "the PDF is encrypted and needs a password", hint="give it by --password-env or --password-file"
+                    "the PDF is encrypted and needs a password",
+                    hint="give it by --password-env or --password-file",
                 ) from None
             raise PasswordWrong("the password does not open the PDF") from None
         if error.err_code == _ERROR_SECURITY:
@@ -46,12 +48,12 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
         )
 
 
-def _page(document: object, index: int) -> PageFacts:
+def _page(document: Any, index: int) -> PageFacts:
     import pypdfium2 as pdfium
 
     try:
-        width, height = document.get_page_size(index)  # type: ignore[attr-defined]
+        width, height = document.get_page_size(index)
     except pdfium.PdfiumError:
-        # One bad page is the engine's to report, by the job's on_error; Letter is what pdfium assumes.
+        # One bad page is the engine's to report, by the job's on_error.
         width, height = 0.0, 0.0
     return PageFacts(0, 0, width, height)
