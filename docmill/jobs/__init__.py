@@ -1,0 +1,1 @@
+"""Jobs: Prefect flow runs that a caller addresses by a (userToken, jobToken) pair."""
