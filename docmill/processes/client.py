@@ -1,0 +1,65 @@
+"""Calling a function in a worker."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from docmill.errors import EngineFailed
+from docmill.processes.handle import ServerLost, current_server, running_server
+from docmill.processes.job import AbortFlag, Job, Watch
+from docmill.processes.limits import Limits
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    function: str,
+    args: tuple[Any, ...],
+    *,
+    limits: Limits,
+    doing: str = "converting",
+    out_dir: Path | None = None,
+    on_message: Callable[[dict[str, Any]], None] | None = None,
+    abort: AbortFlag | None = None,
+    grace: float = 0.5,
+    modules: Sequence[str] = (),
+) -> Any:
+    """Call `function` (`module:name`) with `args` and a reporter in a worker; return its JSON-safe result.
+
+    The function may call the reporter with JSON-safe dicts; `on_message` gets the newest, and misses those
+    that a newer one overtook. A `page` in them is named in errors, with `doing`. The server imports `modules`
+    first, where later workers share them. Returns or raises only when no process of the worker is left; may
+    be called from many threads at once.
+
+    Raises the `DocmillError` that the function raised; `LimitExceeded`; `EngineFailed` for any other
+    exception in it (its cause holds the traceback); `EngineCrashed` where its process died; `JobAborted` once
+    `abort` is set: SIGTERM first, SIGKILL after `grace` seconds.
+    """
+    payload = pickle.dumps((function, args, limits, logging.getLogger("docmill").getEffectiveLevel()))
+    watch = Watch(limits, doing, out_dir, on_message, abort, grace)
+    for _ in range(3):
+        try:
+            return Job(current_server(), payload, modules, watch).finish()
+        except ServerLost as error:
+            # Killed since its last use, before this worker began: begin again.
+            lost = error
+    raise EngineFailed("the server process of the sandbox cannot be started", hint=str(lost)) from lost
+
+
+def warm(modules: Sequence[str] = ()) -> None:
+    """Start the server, without waiting for it, and have it import `modules`."""
+    try:
+        current_server().preload(modules)
+    except ServerLost:
+        # Whoever needs it tries again, and reports.
+        log.debug("the server process of the sandbox died early", exc_info=True)
+
+
+def shutdown() -> None:
+    """End the server and every worker now, and not with this process."""
+    if server := running_server():
+        server.discard()

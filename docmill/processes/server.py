@@ -1,0 +1,197 @@
+"""The forkserver: one single-threaded loop that forks workers, kills them on request, and reaps them.
+
+It keeps nothing but raw file descriptors, since a worker closes them all by number right after the fork, and
+an object that owned one would close whatever the worker has opened under that number since.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+from docmill.processes import linux, worker
+
+# Descriptor numbers in the server: its control socket comes in as this one.
+CONTROL_FD = 3
+# How long the server waits for killed descendants of a worker to be gone before it reports all the same.
+_DRAIN_TICKS = 2000
+
+
+@dataclass(slots=True)
+class _Job:
+    pid: int
+    status: int
+    pidfd: int
+    exit: str = ""
+    ticks: int = 0
+
+
+def main() -> NoReturn:
+    """Serve until the parent, named in `argv[1]`, is gone; then kill every worker and exit."""
+    parent = int(sys.argv[1])
+    linux.close_from(CONTROL_FD + 1)
+    os.chdir("/")
+    parent_fd = os.pidfd_open(parent)
+    if os.getppid() != parent:
+        os._exit(0)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # The server ends with its parent, not by a signal that was meant for everybody in a service's group.
+        signal.signal(ignored, signal.SIG_IGN)
+    linux.adopt_orphans()
+    linux.set_process_name("docmill-server")
+    try:
+        _Server(parent_fd).serve()
+    finally:
+        os._exit(0)
+
+
+class _Server:
+    def __init__(self, parent_fd: int) -> None:
+        self.control = socket.socket(fileno=CONTROL_FD)
+        self.jobs: dict[int, _Job] = {}
+        self.by_fd: dict[int, _Job] = {}
+        self.poll = select.poll()
+        self.poll.register(CONTROL_FD, select.POLLIN)
+        self.poll.register(parent_fd, select.POLLIN)
+        self.parent_fd = parent_fd
+
+    def serve(self) -> None:
+        while True:
+            ending = [job for job in self.jobs.values() if job.exit]
+            ready = {fd for fd, _ in self.poll.poll(1 if ending else None)}
+            if self.parent_fd in ready:
+                break
+            for fd in ready:
+                job = self.by_fd.get(fd)
+                if fd == CONTROL_FD:
+                    if not self._accept():
+                        self._kill_all()
+                        return
+                elif job and fd == job.pidfd:
+                    self._collect(job)
+                elif job:
+                    self._obey(job)
+            for job in [job for job in self.jobs.values() if job.exit]:
+                self._drain(job)
+        self._kill_all()
+
+    def _accept(self) -> bool:
+        try:
+            data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 8, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        order, *modules = data.decode().split()
+        _preload(modules)
+        # Fewer descriptors than sent: this process has too many open. The parent sees them closed.
+        if order == "run" and len(fds) == 4:
+            frames, noise, status, payload = fds
+            self._fork(frames, noise, status, payload)
+            fds.remove(status)
+        for fd in fds:
+            os.close(fd)
+        return True
+
+    def _fork(self, frames: int, noise: int, status: int, payload: int) -> None:
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            worker.main(server, frames, noise, payload)
+        job = _Job(pid, status, os.pidfd_open(pid))
+        self.jobs[pid] = job
+        for fd in (job.status, job.pidfd):
+            self.by_fd[fd] = job
+            self.poll.register(fd, select.POLLIN)
+        _tell(status, f"started {pid}")
+
+    def _obey(self, job: _Job) -> None:
+        """Carry out `T` (terminate) or `K` (kill); a closed socket is a parent that wants no more of it."""
+        try:
+            order = os.read(job.status, 1)
+        except ConnectionError:
+            order = b""
+        if not job.exit:
+            _signal_group(job.pid, signal.SIGTERM if order == b"T" else signal.SIGKILL)
+        if not order:
+            self._forget(job.status)
+
+    def _collect(self, job: _Job) -> None:
+        """Reap a worker that has ended, once its group is killed: its number is not reused before that."""
+        _signal_group(job.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(job.pid, 0)
+        cpu = usage.ru_utime + usage.ru_stime
+        job.exit = f"exit {os.waitstatus_to_exitcode(status)} {cpu:.3f} {usage.ru_maxrss * 1024}"
+        self._forget(job.pidfd)
+        os.close(job.pidfd)
+
+    def _drain(self, job: _Job) -> None:
+        """Report a worker's end once nothing that it left behind can still write a file."""
+        job.ticks += 1
+        if self._kill_orphans() and job.ticks < _DRAIN_TICKS:
+            return
+        _tell(job.status, job.exit)
+        self._forget(job.status)
+        os.close(job.status)
+        del self.jobs[job.pid]
+
+    def _forget(self, fd: int) -> None:
+        if self.by_fd.pop(fd, None):
+            self.poll.unregister(fd)
+
+    def _kill_orphans(self) -> bool:
+        """Kill and reap what dead workers left behind; true where some of it is still dying."""
+        left = False
+        for pid in linux.children():
+            if pid not in self.jobs or self.jobs[pid].exit:
+                os.kill(pid, signal.SIGKILL)
+                left |= os.waitpid(pid, os.WNOHANG)[0] == 0
+        return left
+
+    def _kill_all(self) -> None:
+        for pid in self.jobs:
+            _signal_group(pid, signal.SIGKILL)
+        self.jobs.clear()
+        for _ in range(_DRAIN_TICKS):
+            if not self._kill_orphans():
+                return
+            select.select((), (), (), 0.001)
+
+
+def _preload(modules: list[str]) -> None:
+    missing = [name for name in modules if name not in sys.modules]
+    if not missing:
+        return
+    for name in missing:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            # The worker that needs it imports it again and reports what is wrong.
+            continue
+    # What is here now is shared with every worker: a collection in one of them must not copy its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    # A worker that was forked a moment ago may not lead its group yet.
+    for send in (os.kill, os.killpg):
+        try:
+            send(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _tell(status: int, message: str) -> None:
+    try:
+        os.write(status, message.encode())
+    except OSError:
+        # The parent has given up on this job.
+        pass
