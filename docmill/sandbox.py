@@ -6,11 +6,12 @@ What comes back from a worker is JSON and checked: it has parsed a file that may
 from __future__ import annotations
 
 import importlib
-import os
+import shutil
+import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import astuple, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from docmill import processes
 from docmill.engines.base import Engine, EngineOptions, EngineResult, PageFailure, PageResult, Progress
@@ -28,7 +29,6 @@ T = TypeVar("T")
 # What nearly every job needs, imported once by the server and shared by its workers.
 PRELOAD = ("docmill.sandbox", "docmill.documents.identify", "docmill.engines.raster_to_pdf")
 LOAD = "docmill.engines.registry:load"
-_IDENTIFY = "docmill.documents.identify:identify"
 
 
 def warm() -> None:
@@ -68,8 +68,8 @@ class Sandbox:
         `on_progress` gets the newest progress, in this thread; pages that follow each other faster than it
         returns are skipped. An `abort` that is a `processes.Abort` is noticed at once, a `threading.Event`
         within 50 ms; the engine then has the settings' `abort_grace` to tidy up. Also when this raises (the
-        engine's own error, `LimitExceeded`, `EngineFailed`, `EngineCrashed`, `JobAborted`, Ctrl-C), nothing of
-        the engine is running any more.
+        engine's own error, `LimitExceeded`, `EngineFailed`, `EngineCrashed`, `JobAborted`, Ctrl-C), nothing
+        of the engine is running any more.
         """
         out_dir = out_dir.absolute()
 
@@ -94,16 +94,232 @@ class Sandbox:
         self, path: Path, name: str, password: str | None = None, *, abort: AbortFlag | None = None
     ) -> DocumentFacts:
         """The facts of a file by its content; `name` is a hint only. Raises as `run_blocking` does."""
-        # Reading facts is short work: a file that keeps the probe busy for long is made to.
+        settings = self._settings
+        # Reading facts is short work: a file that keeps the probe busy for long was made to.
         share = min(self._limits.wall_seconds, max(30.0, self._limits.wall_seconds / 60))
+        known = {
+            "name": name,
+            "password": password,
+            "max_page_pixels": settings.max_page_pixels,
+            "max_pages": settings.max_pages,
+            "default_dpi": settings.default_dpi,
+        }
         with _phase(Phase.LOAD):
             facts = processes.run(
                 "docmill.sandbox:_probe",
-                (_IDENTIFY, path.absolute(), name, password, self._settings.default_dpi),
+                (path.absolute(), known),
                 limits=replace(self._limits, wall_seconds=share),
                 doing="reading",
                 abort=abort,
-                grace=self._settings.abort_grace,
+                grace=settings.abort_grace,
                 modules=PRELOAD,
             )
             return _checked(DocumentFacts.from_dict, facts)
+
+    async def run(
+        self,
+        route: Route,
+        source: Path,
+        out_dir: Path,
+        options: EngineOptions,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        abort: asyncio.Event | None = None,
+    ) -> EngineResult:
+        """`run_blocking` as a coroutine; `on_progress` is called in the event loop.
+
+        Cancelling it kills the engine and waits until nothing of it is running.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+
+        def forward(progress: Progress) -> None:
+            if on_progress:
+                loop.call_soon_threadsafe(on_progress, progress)
+
+        return await _in_thread(
+            lambda flag: self.run_blocking(route, source, out_dir, options, on_progress=forward, abort=flag),
+            abort,
+        )
+
+    async def probe(
+        self, path: Path, name: str, password: str | None = None, *, abort: asyncio.Event | None = None
+    ) -> DocumentFacts:
+        """`probe_blocking` as a coroutine."""
+        return await _in_thread(lambda flag: self.probe_blocking(path, name, password, abort=flag), abort)
+
+    def _engine_modules(self, route: Route) -> list[str]:
+        if self._load != LOAD:
+            return []
+        return [engine_spec(step.engine).entry.partition(":")[0] for step in route.steps]
+
+
+async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) -> T:
+    """Run `call` in a thread of its own, and set its flag when `abort` is set or this task is cancelled.
+
+    A thread each, and a daemon: asyncio's default executor has six threads on two cores, which 50 jobs and
+    everybody else would wait for, and it is joined at exit.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    flag = Abort()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast(T, result))
+
+    def work() -> None:
+        try:
+            result = call(flag)
+        except BaseException as error:
+            loop.call_soon_threadsafe(settle, None, error)
+        else:
+            loop.call_soon_threadsafe(settle, result, None)
+
+    threading.Thread(target=work, name="docmill-sandbox", daemon=True).start()
+    watcher = asyncio.ensure_future(abort.wait()) if abort else None
+    if watcher:
+        watcher.add_done_callback(lambda done: flag.set() if not done.cancelled() else None)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        flag.set()
+        await asyncio.wait([future])
+        raise
+    finally:
+        if watcher:
+            watcher.cancel()
+
+
+class _phase:
+    """Names the phase in errors that do not yet have one."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DocmillError) and error.phase is None:
+            error.phase = self._phase
+
+
+def _probe(path: Path, known: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """In the worker: read a file's facts."""
+    from docmill.documents.identify import identify
+
+    return identify(path, **known).to_dict()
+
+
+def _convert(
+    load: str,
+    route: Route,
+    source: Path,
+    out_dir: Path,
+    options: EngineOptions,
+    report: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """In the worker: run the engines of a route, one after the other."""
+    module, _, name = load.partition(":")
+    make: Callable[[str], Engine] = getattr(importlib.import_module(module), name)
+    result: EngineResult | None = None
+    for number, step in enumerate(route.steps, 1):
+        folder = out_dir if number == len(route.steps) else out_dir / f".step{number}"
+        folder.mkdir(exist_ok=True)
+        made = make(step.engine).convert(
+            source, folder, _options_of(step, options, first=result is None), _reporter(report, number, route)
+        )
+        if not isinstance(made, EngineResult):
+            raise EngineFailed(f"{step.engine} returned {type(made).__name__} and not an EngineResult")
+        result = made if result is None else _follow(result, made)
+        if folder != out_dir:
+            if len(made.outputs) != 1:
+                raise EngineFailed(
+                    f"{step.engine} made {len(made.outputs)} files where one was to be converted on"
+                )
+            source = made.outputs[0]
+    assert result is not None
+    for number in range(1, len(route.steps)):
+        shutil.rmtree(out_dir / f".step{number}")
+    return _result_to_dict(result)
+
+
+def _options_of(step: Step, options: EngineOptions, *, first: bool) -> EngineOptions:
+    """The options of one step: what concerns the source is for the first, which meets the source."""
+    if first:
+        return replace(options, target=step.target, mime_type=step.source.mime_type)
+    job = replace(options.options, pages=None)
+    return replace(options, target=step.target, mime_type=step.source.mime_type, options=job, password=None)
+
+
+def _reporter(
+    report: Callable[[dict[str, Any]], None], number: int, route: Route
+) -> Callable[[Progress], None]:
+    prefix = f"step {number} of {len(route.steps)}" if len(route.steps) > 1 else ""
+
+    def progress(at: Progress) -> None:
+        message = ": ".join(part for part in (prefix, at.message) if part)
+        report({"page": at.page, "page_count": at.page_count, "message": message})
+
+    return progress
+
+
+def _follow(before: EngineResult, after: EngineResult) -> EngineResult:
+    """The result of two steps: pages and failures by the page of the source that the first step met."""
+
+    def origin(page: int) -> int:
+        return before.pages[page - 1].source_page if 0 < page <= len(before.pages) else page
+
+    pages = tuple(replace(page, source_page=origin(page.source_page)) for page in after.pages)
+    failures = tuple(replace(failure, page=origin(failure.page)) for failure in after.failures)
+    return EngineResult(after.outputs, pages, before.failures + failures, before.notes + after.notes)
+
+
+def _result_to_dict(result: EngineResult) -> dict[str, Any]:
+    return {
+        "outputs": [str(path) for path in result.outputs],
+        "pages": [list(astuple(page)) for page in result.pages],
+        "failures": [[failure.page, failure.error] for failure in result.failures],
+        "notes": list(result.notes),
+    }
+
+
+def _result_from_dict(data: Any, out_dir: Path) -> EngineResult:
+    result = _checked(
+        lambda data: EngineResult(
+            outputs=tuple(Path(path) for path in data["outputs"]),
+            pages=tuple(PageResult(*page) for page in data["pages"]),
+            failures=tuple(PageFailure(int(page), dict(error)) for page, error in data["failures"]),
+            notes=tuple(str(note) for note in data["notes"]),
+        ),
+        data,
+    )
+    if not result.outputs:
+        raise EngineFailed("the engine made no output")
+    for path in result.outputs:
+        # Not a link out of the folder, which publishing would follow.
+        if path.is_symlink() or not path.is_file() or out_dir.resolve() not in path.resolve().parents:
+            raise EngineFailed(f"the engine named {path}, which is no file in its output folder")
+    return result
+
+
+def _progress_from_dict(data: dict[str, Any]) -> Progress:
+    return _checked(
+        lambda data: Progress(int(data["page"]), int(data["page_count"]), str(data["message"])), data
+    )
+
+
+def _checked(build: Callable[[Any], T], data: Any) -> T:
+    """What a worker sent as its dataclass; raises `EngineFailed` where it is something else."""
+    try:
+        return build(data)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise EngineFailed("the engine's process sent nonsense") from error

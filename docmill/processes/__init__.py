@@ -4,8 +4,8 @@
 ahead of need; `map_in_children` spreads work over sibling processes from inside a worker.
 
 Why not `multiprocessing`: its forkserver imports `__main__` again in every child, is one for the whole
-process and not ours to configure, and unpickles what a worker sends, which has just parsed a hostile file; it neither
-puts a worker into a process group of its own nor takes it down with its parent. The parts:
+process and not ours to configure, and unpickles what a worker sends, which has just parsed a hostile file.
+It neither puts a worker into a process group of its own nor takes it down with its parent. The parts:
 
 - `client`: `run` and `warm`; `job`: the parent's side of one worker, watched until nothing of it is left.
 - `handle`: the parent's end of the server; `server`: its loop, which starts, kills and reaps workers.

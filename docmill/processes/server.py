@@ -165,11 +165,15 @@ class _Server:
             select.select((), (), (), 0.001)
 
 
+_tried: set[str] = set()
+
+
 def _preload(modules: list[str]) -> None:
-    missing = [name for name in modules if name not in sys.modules]
-    if not missing:
+    new = [name for name in modules if name not in _tried]
+    if not new:
         return
-    for name in missing:
+    for name in new:
+        _tried.add(name)
         try:
             importlib.import_module(name)
         except Exception:
