@@ -1,0 +1,64 @@
+"""Opening a PDF with pdfium, with pdfium's refusals told as docmill's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from docmill.engines.base import EngineOptions
+from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.options import PageRanges
+from docmill.settings import variable
+
+
+@contextmanager
+def open_pdf(source: Path, password: str | None = None) -> Iterator[pypdfium2.PdfDocument]:
+    """Open a PDF for reading; it is closed at the end.
+
+    Raises `PasswordRequired`, `PasswordWrong` or `CorruptDocument`.
+    """
+    try:
+        document = pypdfium2.PdfDocument(source, password=password)
+    except pypdfium2.PdfiumError as error:
+        raise _open_error(getattr(error, "err_code", None), password) from None
+    try:
+        yield document
+    finally:
+        document.close()
+
+
+def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> list[int]:
+    """The page numbers (from 1) that the job asks for, in its order.
+
+    Raises `CorruptDocument` where the file has no page, `InvalidJobData` where one is beyond the last and
+    `LimitExceeded` where they are too many.
+    """
+    count = len(document)
+    if not count:
+        raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
+    ranges = options.options.pages
+    pages = PageRanges.parse(ranges).select(count) if ranges else list(range(1, count + 1))
+    if len(pages) > options.max_pages:
+        raise LimitExceeded(
+            f"the PDF has {len(pages)} pages to convert, more than {options.max_pages}",
+            limit="max_pages",
+            setting=variable("max_pages"),
+        )
+    return pages
+
+
+def _open_error(code: int | None, password: str | None) -> CorruptDocument | PasswordRequired | PasswordWrong:
+    if code == pdfium.FPDF_ERR_PASSWORD:
+        if password is None:
+            return PasswordRequired(
+                "the PDF is encrypted and needs a password",
+                hint="give it with --password-env or --password-file",
+            )
+        return PasswordWrong("the password does not open the PDF")
+    if code == pdfium.FPDF_ERR_SECURITY:
+        return CorruptDocument("the PDF is encrypted in a way that is not supported")
+    return CorruptDocument("the PDF cannot be read", hint="it is damaged beyond what can be repaired")

@@ -1,0 +1,222 @@
+"""PDF to text against `pdftotext` and against where the test itself drew the words."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+import pytest
+from reportlab.lib.styles import getSampleStyleSheet
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph
+
+from docmill.engines.base import EngineOptions, EngineResult, Progress
+from docmill.engines.pdf_to_text import PdfToText
+from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.formats import JSON, TEXT, Target
+from docmill.options import ConvertOptions, OnError
+
+WORDS = ["archive", "keeps", "every", "first", "office", "page", "affluent", "waffle", "fields", "difficult"]
+BIDI_MARKS = dict.fromkeys(map(ord, "\u202a\u202b\u202c\u200e\u200f"))
+
+
+def prose(seed: int, words: int) -> str:
+    pick = random.Random(seed)
+    return " ".join(f"{pick.choice(WORDS)}{pick.randrange(100)}" for _ in range(words))
+
+
+def convert(source: Path, out_dir: Path, *, to_json: bool = False, **options: Any) -> EngineResult:
+    names = {key: options.pop(key) for key in ("password", "max_pages", "workers") if key in options}
+    asked = EngineOptions(Target(JSON if to_json else TEXT), ConvertOptions(**options), name="out", **names)
+    return PdfToText().convert(source, out_dir, asked, lambda progress: None)
+
+
+def text_of(source: Path, out_dir: Path, **options: Any) -> str:
+    return convert(source, out_dir, **options).outputs[0].read_text(encoding="utf-8")
+
+
+def pages_of(source: Path, out_dir: Path, **options: Any) -> list[dict[str, Any]]:
+    result = convert(source, out_dir, to_json=True, **options)
+    pages: list[dict[str, Any]] = json.loads(result.outputs[0].read_text(encoding="utf-8"))["pages"]
+    return pages
+
+
+def pdftotext(source: Path) -> str:
+    done = subprocess.run(["pdftotext", source, "-"], capture_output=True, check=True, text=True)
+    return done.stdout.translate(BIDI_MARKS)
+
+
+def same_words(a: str, b: str) -> float:
+    x, y = Counter(a.split()), Counter(b.split())
+    return (x & y).total() / max(x.total(), y.total())
+
+
+def chromium_pdf(folder: Path, body: str) -> Path:
+    page, target = folder / "page.html", folder / "page.pdf"
+    page.write_text(f'<meta charset="utf-8"><body>{body}', encoding="utf-8")
+    subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+         f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}", page],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return target
+
+
+def drawn(folder: Path, *pages: list[tuple[float, float, str]]) -> Path:
+    """A PDF of 500 by 700 points with pieces of text at (x, y), from the bottom left, in the order given."""
+    target = folder / "drawn.pdf"
+    canvas = Canvas(str(target), pagesize=(500, 700))
+    for page in pages:
+        canvas.setFont("Helvetica", 10)
+        for x, y, text in page:
+            canvas.drawString(x, y, text)
+        canvas.showPage()
+    canvas.save()
+    return target
+
+
+def test_columns_of_prose_from_reportlab_have_the_words_of_pdftotext(tmp_path: Path) -> None:
+    style = getSampleStyleSheet()["BodyText"]
+    style.alignment = 4
+    target = tmp_path / "columns.pdf"
+    frames = [Frame(50 + 170 * i, 50, 160, 740) for i in range(3)]
+    template = BaseDocTemplate(str(target), pageTemplates=[PageTemplate(frames=frames)])
+    template.build([Paragraph(prose(i, 120), style) for i in range(30)])
+
+    text = text_of(target, tmp_path)
+
+    assert same_words(text, pdftotext(target)) >= 0.99
+    assert text.split() == " ".join(prose(i, 120) for i in range(30)).split()
+    assert text.count("\f") == len(pikepdf.open(target).pages)
+
+
+def test_ligatures_hyphens_and_turned_text_from_chromium_have_the_words_of_pdftotext(tmp_path: Path) -> None:
+    broken = "".join(f"<p>the affiliate of the conver-<br>sion{i} office" for i in range(40))
+    table = "".join(f"<tr><td>Item {i}<td>{i * 11}<td>{i / 7:.2f}" for i in range(30))
+    body = f"""<style>body {{ font: 11pt 'Liberation Serif'; text-align: justify }}</style>
+        <h1>First efficient fluffy affidavit</h1><div style="columns: 3">{broken}</div><table>{table}</table>
+        <div style="writing-mode: vertical-rl; height: 300px">Turned words run down the page</div>"""
+    source = chromium_pdf(tmp_path, body)
+
+    text = text_of(source, tmp_path)
+
+    assert same_words(text, pdftotext(source)) >= 0.99
+    assert re.findall(r"conversion\d+", text) == [f"conversion{i}" for i in range(40)]
+    assert "Turned words run down the page\n" in text
+    assert all(f"Item {i} {i * 11} {i / 7:.2f}" in text for i in range(30))
+
+
+def test_right_to_left_text_comes_in_logical_order(tmp_path: Path) -> None:
+    hebrew, arabic = "בראשית ברא אלהים את השמים", "كان يا ما كان في قديم الزمان ملك عادل يحب شعبه"
+    body = f"<div dir=rtl style='font-family: DejaVu Sans'><p>{hebrew}<p>{arabic}</div><p>plain English"
+    text = text_of(chromium_pdf(tmp_path, body), tmp_path)
+    assert text.split("\n")[:3] == [hebrew, arabic, "plain English"]
+
+
+def test_a_page_drawn_row_by_row_across_two_columns_is_read_column_by_column(tmp_path: Path) -> None:
+    left = [f"left column line {i} goes on here" for i in range(12)]
+    right = [f"right column line {i} goes on too" for i in range(12)]
+    rows = [(x, 600 - 14 * i, s[i]) for i in range(12) for x, s in ((50, left), (260, right))]
+    source = drawn(tmp_path, [(50, 650, "A title across the two columns"), *rows])
+    lines = text_of(source, tmp_path).split("\n")
+    assert lines[:-1] == ["A title across the two columns", *left, *right]
+
+
+def test_the_cells_of_a_table_stay_in_their_rows(tmp_path: Path) -> None:
+    rows = [(x, 600 - 14 * i, f"{word} {i}") for i in range(12) for x, word in ((50, "Name"), (200, "Value"))]
+    lines = text_of(drawn(tmp_path, rows), tmp_path).split("\n")
+    assert lines[:-1] == [f"Name {i} Value {i}" for i in range(12)]
+
+
+def test_lines_drawn_in_any_order_are_read_from_the_top(tmp_path: Path) -> None:
+    lines = [f"line {i} of the text stands here" for i in range(20)]
+    pieces = [(50.0, 600.0 - 14 * i, line) for i, line in enumerate(lines)]
+    random.Random(3).shuffle(pieces)
+    assert text_of(drawn(tmp_path, pieces), tmp_path).split("\n")[:-1] == lines
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_boxes_lie_where_the_words_are_on_the_page_as_shown(tmp_path: Path, rotation: int) -> None:
+    source = drawn(tmp_path, [(100, 600, "Hither and thither"), (300, 100, "Yonder")])
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.pages[0].CropBox = [20, 30, 480, 690]
+        pdf.pages[0].Rotate = rotation
+        pdf.save()
+
+    page = pages_of(source, tmp_path)[0]
+
+    shown = subprocess.run(
+        ["pdftotext", "-bbox", "-cropbox", source, "-"], capture_output=True, check=True, text=True
+    ).stdout
+    turned = rotation in (90, 270)
+    assert (page["width"], page["height"]) == ((660, 460) if turned else (460, 660))
+    assert page["rotation"] == rotation
+    words = {word["text"]: word for word in page["words"]}
+    assert set(words) == {"Hither", "and", "thither", "Yonder"}
+    for x0, y0, x1, y1, word in re.findall(
+        r'xMin="(.*?)" yMin="(.*?)" xMax="(.*?)" yMax="(.*?)">(.*?)<', shown
+    ):
+        # Heights differ by how each library reads the font's ascent.
+        assert words[word]["box"] == pytest.approx([float(v) for v in (x0, y0, x1, y1)], abs=3)
+        assert words[word].get("angle", 0) == rotation
+
+
+def test_page_ranges_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    source = drawn(tmp_path, *([(50, 600, f"page {i}")] for i in range(1, 6)))
+    assert text_of(source, tmp_path, pages="4-,2") == "page 4\n\fpage 5\n\fpage 2\n\f"
+    assert [p["page"] for p in pages_of(source, tmp_path, pages="4-,2")] == [4, 5, 2]
+    with pytest.raises(InvalidJobData, match="beyond the last"):
+        convert(source, tmp_path, pages="6")
+    with pytest.raises(LimitExceeded, match="DOCMILL_MAX_PAGES"):
+        convert(source, tmp_path, max_pages=4)
+
+
+def test_many_pages_by_several_workers_are_those_of_one(tmp_path: Path) -> None:
+    source = drawn(tmp_path, *([(50, 600, f"page {i} \U0001d49c")] for i in range(1, 101)))
+    progress: list[Progress] = []
+    asked = EngineOptions(Target(TEXT), name="out", workers=2)
+    result = PdfToText().convert(source, tmp_path, asked, progress.append)
+    assert re.findall(r"page (\d+)", result.outputs[0].read_text()) == [str(i) for i in range(1, 101)]
+    assert [page.source_page for page in result.pages] == list(range(1, 101))
+    assert [p.page for p in progress] == list(range(1, 101))
+
+
+def test_a_page_that_cannot_be_read_is_named_or_left_empty(tmp_path: Path) -> None:
+    source = drawn(tmp_path, *([(50, 600, f"page {i}")] for i in range(1, 4)))
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.Pages.Kids[1] = pdf.make_indirect(pikepdf.Dictionary(Type=pikepdf.Name.Nothing))
+        pdf.save()
+
+    with pytest.raises(CorruptDocument, match="page 2") as caught:
+        convert(source, tmp_path)
+    assert caught.value.page == 2
+
+    result = convert(source, tmp_path, on_error=OnError.RESUME)
+    assert result.outputs[0].read_text() == "page 1\n\f\fpage 3\n\f"
+    assert [failure.page for failure in result.failures] == [2]
+    assert [page.source_page for page in result.pages] == [1, 3]
+
+
+def test_an_encrypted_pdf_needs_its_password(tmp_path: Path) -> None:
+    source = drawn(tmp_path, [(50, 600, "secret")])
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.save(encryption=pikepdf.Encryption(user="öffne", owner="x"))
+    with pytest.raises(PasswordRequired):
+        convert(source, tmp_path)
+    with pytest.raises(PasswordWrong):
+        convert(source, tmp_path, password="wrong")
+    assert text_of(source, tmp_path, password="öffne") == "secret\n\f"
+
+
+@pytest.mark.parametrize("content", [b"", b"%PDF-1.7\n", b"%PDF-1.7\n%%EOF", b"not a PDF at all" * 100])
+def test_what_is_no_pdf_is_told_so(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "broken.pdf"
+    source.write_bytes(content)
+    with pytest.raises(CorruptDocument):
+        convert(source, tmp_path)
