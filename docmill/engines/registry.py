@@ -14,7 +14,20 @@ from typing import cast
 
 from docmill.engines.base import Engine
 from docmill.errors import InvalidJobData, MissingExtra, UnsupportedConversion
-from docmill.formats import BMP, BY_MIME_TYPE, FORMATS, JPEG, PDF, PNG, TIFF, Compression, Format, Target
+from docmill.formats import (
+    BMP,
+    BY_MIME_TYPE,
+    FORMATS,
+    JPEG,
+    JSON,
+    PDF,
+    PNG,
+    TEXT,
+    TIFF,
+    Compression,
+    Format,
+    Target,
+)
 from docmill.options import ConvertOptions
 
 # Options that every engine honours, or that concern the job and not the engine.
@@ -72,6 +85,13 @@ ENGINES: tuple[EngineSpec, ...] = (
         sources=frozenset({TIFF, JPEG, PNG, BMP}),
         targets=frozenset({PDF}),
         options=frozenset({"dpi", "quality", "title"}),
+    ),
+    EngineSpec(
+        name="pdf-to-text",
+        title="the text of a PDF, or its words with their boxes, by reading order",
+        entry="docmill.engines.pdf_to_text:PdfToText",
+        sources=frozenset({PDF}),
+        targets=frozenset({TEXT, JSON}),
     ),
 )
 
