@@ -214,8 +214,8 @@ class PdfWriter:
 
 # How far an image stays off its page's edges, in parts of the side: 0.005 pixels of 2,480. Renderers take the
 # floor and the ceiling of an image's corners after arithmetic in 32 bits; an image that ends right at the
-# edge then covers a pixel more at times, and pdfium and poppler resample it. Tried over 8 orientations and many
-# sizes and resolutions: with 0 every second page, from 5e-7 on none.
+# edge then covers a pixel more at times, and pdfium and poppler resample it. Tried over 8 orientations and
+# many sizes and resolutions: with 0 every second page, from 5e-7 on none.
 _INSET = 2e-6
 
 

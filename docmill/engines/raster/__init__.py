@@ -1,0 +1,1 @@
+"""Raster pages for PDF: copied where PDF can hold the stream as it is, else re-encoded without loss."""

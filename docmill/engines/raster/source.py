@@ -1,0 +1,29 @@
+"""Where pages come from: what `RasterToPdf` asks of each input format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from docmill.errors import DocmillError
+from docmill.pdf import PdfPage
+
+PageWork = Callable[[], PdfPage]
+
+
+class PageSource(Protocol):
+    """The pages of an open document. `damage` says why the file has fewer than it should, if so."""
+
+    @property
+    def damage(self) -> DocmillError | None: ...
+
+    def __len__(self) -> int: ...
+
+    def page(self, number: int) -> PdfPage | PageWork:
+        """Page `number` (from 1), or the work that makes it where that is worth a thread.
+
+        A page's data may be read from the source while it is written, so the source stays open until then.
+        """
+        ...
+
+    def close(self) -> None: ...
