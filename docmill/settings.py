@@ -61,6 +61,9 @@ class Settings:
         "count",
     )
     abort_grace: float = _setting(0.5, "how long an aborted engine may tidy up before it is killed", "time")
+    drain_seconds: float = _setting(
+        30.0, "how long a worker that is told to stop lets its jobs finish before it hands them back", "time"
+    )
     poll_interval: float = _setting(0.5, "how often a worker asks for new jobs", "time")
     default_dpi: float = _setting(
         300.0, "the resolution of rendered pages, and of images that name none", "number"

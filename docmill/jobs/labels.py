@@ -113,6 +113,16 @@ def fingerprint(request: ConvertRequest, job_data: dict[str, Any]) -> str:
     return hashlib.sha256(_json([request.to_dict(), job_data]).encode()).hexdigest()
 
 
+def user_tag(user_token: str) -> str:
+    """The tag by which a person filters jobs of one user, and the list of jobs too.
+
+    Short, since Prefect's event store fails on very long tags: a longer token ends in a hash.
+    """
+    if len(user_token) <= 64:
+        return f"user:{user_token}"
+    return f"user:{user_token[:40]}~{hashlib.sha256(user_token.encode()).hexdigest()[:16]}"
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 

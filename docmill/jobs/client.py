@@ -1,0 +1,260 @@
+"""The calls to Prefect behind `docmill.jobs.runner`: how a pair of tokens maps to a flow run.
+
+A job is created through a deployment with the pair's key as its idempotency key, so that of many who submit
+one pair at one time Prefect makes one run and gives the same run to all; a fingerprint among its labels tells
+whether it is the same job. A key's run is found by one filtered request, which also finds a run that was
+started otherwise and answers to its own id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled, Cancelling
+
+from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
+from docmill.formats import target_from_name
+from docmill.jobs import labels, listing
+from docmill.jobs.listing import STATES, JobFilter, JobPage
+from docmill.jobs.models import JobData, StatusJobData
+from docmill.jobs.names import FLOW_NAME
+from docmill.jobs.status import status_from_run, tokens_of
+from docmill.jobs.tokens import check_tokens, job_key, new_job_token
+from docmill.request import ConvertRequest
+from docmill.settings import Settings
+
+__all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
+
+_FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW_NAME]))
+_FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as it is to be submitted."""
+
+    request: ConvertRequest
+    job_data: JobData
+    user_token: str
+    job_token: str
+
+    @classmethod
+    def of(cls, request: ConvertRequest, job: JobData, user_token: str, job_token: str | None) -> Self:
+        """Check the pair; a job token that is not given is a new one. Raises `InvalidJobData`."""
+        job_token = new_job_token() if job_token is None else job_token
+        check_tokens(user_token, job_token)
+        return cls(request, job, user_token, job_token)
+
+    @property
+    def tags(self) -> list[str]:
+        """What a person filters by in the UI: the user and the output format."""
+        name = self.request.to or (self.request.target or "").rpartition(".")[2]
+        try:
+            return [labels.user_tag(self.user_token), f"to:{target_from_name(name).format.name}"]
+        except InvalidJobData:
+            return [labels.user_tag(self.user_token)]
+
+
+class JobClient:
+    """Jobs on the Prefect server that the settings in this context name; for use in one event loop."""
+
+    def __init__(self, settings: Settings, deployment: str) -> None:
+        self._settings = settings
+        self._deployment = f"{FLOW_NAME}/{deployment}"
+        self._deployment_id: uuid.UUID | None = None
+        self._client: PrefectClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client:
+            await client.__aexit__(None, None, None)
+
+    async def submit(self, job: Submission) -> FlowRun:
+        """Create the job's flow run, or find the one that the pair has already."""
+        job_data = job.job_data.to_wire()
+        async with self._api() as client:
+            try:
+                run = await self._create(client, job, job_data)
+            except ObjectNotFound:
+                # The deployment was made anew since its id was read.
+                self._deployment_id = None
+                run = await self._create(client, job, job_data)
+        if _labels_of(run).fingerprint != labels.fingerprint(job.request, job_data):
+            raise JobTokenInUse(
+                f"the job {job.job_token} of user {job.user_token} is another one",
+                hint="give another jobToken, or delete that job first",
+            )
+        return run
+
+    async def find(self, user_token: str, job_token: str) -> FlowRun | None:
+        """The flow run that answers to the pair, by one request."""
+        key = job_key(user_token, job_token)
+        wanted: dict[str, Any] = {"idempotency_key": {"any_": [key]}}
+        if flow_run_id := _as_flow_run_id(job_token):
+            wanted |= {"operator": "or_", "id": {"any_": [flow_run_id]}}
+        async with self._api() as client:
+            runs = await client.read_flow_runs(
+                flow_filter=_FLOW, flow_run_filter=FlowRunFilter.model_validate(wanted), limit=2
+            )
+        # A job token that is another run's id as well: the key wins.
+        for run in sorted(runs, key=lambda run: run.idempotency_key != key):
+            pair = tokens_of(run, default_user=self._settings.default_user)
+            if run.idempotency_key == key or pair == (user_token, str(run.id)):
+                return run
+        return None
+
+    async def query(self, user_token: str, job_token: str) -> StatusJobData | None:
+        run = await self.find(user_token, job_token)
+        return self.status(run) if run else None
+
+    def status(self, run: FlowRun) -> StatusJobData:
+        """The status that this flow run is, now."""
+        return status_from_run(run, datetime.now(UTC), default_user=self._settings.default_user)
+
+    async def abort(self, user_token: str, job_token: str) -> None:
+        run = await self._find_or_raise(user_token, job_token)
+        async with self._api() as client:
+            await abort_run(client, run.id, "aborted by its user")
+
+    async def delete(self, user_token: str, job_token: str, *, timeout: float) -> None:
+        run = await self._find_or_raise(user_token, job_token)
+        if run.state is None or not run.state.is_final():
+            async with self._api() as client:
+                await abort_run(client, run.id, "deleted by its user")
+            await self.wait(user_token, job_token, timeout)
+        async with self._api() as client:
+            # Prefect leaves the artifacts of a deleted flow run behind.
+            wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+            while artifacts := await client.read_artifacts(artifact_filter=wanted):
+                for artifact in artifacts:
+                    await client.delete_artifact(artifact.id)
+            try:
+                await client.delete_flow_run(run.id)
+            except ObjectNotFound:
+                pass
+        scratch = self._settings.scratch_dir / str(run.id)
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    async def list(self, wanted: JobFilter, *, limit: int, cursor: str | None) -> JobPage:
+        async with self._api() as client:
+            return await listing.list_jobs(client, wanted, self.status, limit=limit, cursor=cursor)
+
+    async def wait(self, user_token: str, job_token: str, timeout: float | None) -> StatusJobData:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = _FIRST_LOOK
+        while True:
+            status = self.status(await self._find_or_raise(user_token, job_token))
+            if status.is_completed:
+                return status
+            left = pause if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"the job {job_token} is not completed after {timeout:g} s")
+            await asyncio.sleep(min(pause, left))
+            pause = min(_LAST_LOOK, pause * 1.5)
+
+    async def _create(self, client: PrefectClient, job: Submission, job_data: dict[str, Any]) -> FlowRun:
+        if self._deployment_id is None:
+            self._deployment_id = await self._read_deployment_id(client)
+        return await client.create_flow_run_from_deployment(
+            self._deployment_id,
+            parameters={
+                "request": job.request.to_dict(),
+                "user_token": job.user_token,
+                "job_token": job.job_token,
+            },
+            idempotency_key=job_key(job.user_token, job.job_token),
+            tags=job.tags,
+            labels=dict(labels.submitted(job.user_token, job.job_token, job.request, job_data)),
+        )
+
+    async def _read_deployment_id(self, client: PrefectClient) -> uuid.UUID:
+        try:
+            return (await client.read_deployment_by_name(self._deployment)).id
+        except ObjectNotFound:
+            raise PrefectUnavailable(
+                f"the Prefect server has no deployment {self._deployment}",
+                hint="`docmill up` or `docmill deploy` makes it",
+            ) from None
+
+    async def _find_or_raise(self, user_token: str, job_token: str) -> FlowRun:
+        run = await self.find(user_token, job_token)
+        if run is None:
+            raise JobNotFound(f"user {user_token} has no job {job_token}")
+        return run
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[PrefectClient]:
+        """The client, opened once; what Prefect and HTTP raise leaves here as `PrefectUnavailable`."""
+        try:
+            async with self._opening:
+                if self._client is None:
+                    if not get_current_settings().api.url:
+                        # Prefect would start a server of its own, on the user's own database.
+                        raise PrefectUnavailable(
+                            "no Prefect server is set up",
+                            hint="set PREFECT_API_URL (`docmill up` prints it), or use an EmbeddedRunner",
+                        )
+                    self._client = await get_client().__aenter__()
+            yield self._client
+        except PrefectHTTPStatusError as error:
+            raise PrefectUnavailable(
+                f"the Prefect API answered {error.response.status_code}", hint="see the server's log"
+            ) from error
+        except (httpx.HTTPError, OSError) as error:
+            raise PrefectUnavailable(
+                f"the Prefect API does not answer: {error or type(error).__name__}",
+                hint="is PREFECT_API_URL right, and the server up?",
+            ) from error
+
+
+async def abort_run(client: PrefectClient, flow_run_id: uuid.UUID, message: str) -> None:
+    """Ask a flow run to stop; Prefect leaves one that is over as it is."""
+    try:
+        result: OrchestrationResult[Any] = await client.set_flow_run_state(
+            flow_run_id, Cancelling(message=message)
+        )
+        if result.status is not SetStateStatus.ACCEPT:
+            return
+        # A run that waits to be run again keeps the id of its old process, so Prefect does not see that
+        # nobody is there to act on Cancelling; the state before tells.
+        states = await client.read_flow_run_states(flow_run_id)
+        before = sorted(states, key=lambda state: state.timestamp)[-2:-1]
+        if before and before[0].is_scheduled():
+            await client.set_flow_run_state(flow_run_id, Cancelled(message=message))
+    except ObjectNotFound:
+        pass
+
+
+def _labels_of(run: FlowRun) -> labels.JobLabels:
+    return labels.JobLabels.read(run.labels or {})
+
+
+def _as_flow_run_id(job_token: str) -> uuid.UUID | None:
+    try:
+        flow_run_id = uuid.UUID(job_token)
+    except ValueError:
+        return None
+    return flow_run_id if str(flow_run_id) == job_token else None

@@ -1,0 +1,9 @@
+"""The names under which Prefect knows docmill's flow and its deployments."""
+
+FLOW_NAME = "convert"
+"""The flow of one job, `docmill.flows.convert:convert_document`."""
+FLOW_ENTRYPOINT = "docmill.flows.convert:convert_document"
+DEPLOYMENT = "docmill"
+"""The deployment that jobs are submitted to, on the work pool of `DOCMILL_WORK_POOL`."""
+EMBEDDED_DEPLOYMENT = "embedded"
+"""The deployment without a work pool whose runs the process that submits them runs itself."""

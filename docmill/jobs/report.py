@@ -1,0 +1,136 @@
+"""Writes what a running job has come to as labels of its flow run, and so shows that it is alive.
+
+Every write moves the flow run's `updated` time. A run without a write for `docmill.jobs.sweep.DEAD_SECONDS`
+is given up for dead and recovered, so a job that cannot write for `LOST_SECONDS` stops before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prefect.exceptions import ObjectNotFound
+
+from docmill.engines.base import Progress as EngineProgress
+from docmill.errors import DocmillError
+from docmill.jobs import labels
+from docmill.jobs.status import iso_utc
+from docmill.jobs.watch import AbortEvent, AbortReason
+from docmill.request import ConvertOutcome
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+log = logging.getLogger(__name__)
+
+WRITE_SECONDS = 1.0
+BEAT_SECONDS = 10.0
+LOST_SECONDS = 60.0
+_CALL_SECONDS = 10.0
+
+
+class JobReporter:
+    """Keeps the labels of one running job; `stage` and `page` may be called from any thread and only note.
+
+    Labels are written at most once a second, and every ten seconds when nothing changes.
+    """
+
+    def __init__(self, client: PrefectClient, flow_run_id: UUID, abort: AbortEvent) -> None:
+        self._client = client
+        self._flow_run_id = flow_run_id
+        self._abort = abort
+        self._progress = labels.Progress(stage="load", at=_now())
+        self._written = self._progress
+        self._last_contact = time.monotonic()
+
+    @asynccontextmanager
+    async def reporting(self) -> AsyncIterator[None]:
+        """Write in the background for as long as the context lasts."""
+        writer = asyncio.create_task(self._keep_writing())
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    def stage(self, name: str, note: str = "") -> None:
+        """The job has come to another stage (`load`, `cache`, `convert`, `publish`)."""
+        self._progress = replace(self._progress, stage=name, note=note, page=0, at=_now())
+
+    def page(self, progress: EngineProgress) -> None:
+        """The engine works on this page."""
+        self._progress = replace(
+            self._progress,
+            stage="convert",
+            page=progress.page,
+            page_count=progress.page_count,
+            note=progress.message,
+            at=_now(),
+        )
+
+    def note(self, text: str) -> None:
+        """What else is going on in this stage, e.g. `retrying: the store is unavailable`."""
+        self._progress = replace(self._progress, note=text, at=_now())
+
+    def input_document(self, document_id: str) -> None:
+        """The source's id in the document cache."""
+        self._progress = replace(self._progress, input_document_id=document_id)
+
+    async def finished(self, outcome: ConvertOutcome, *, output_name: str | None = None) -> None:
+        """What the job made; to be called before its flow run is told Completed."""
+        failures = tuple(_failure(failure) for failure in outcome.failures)
+        made = labels.Outcome(
+            output_uri=outcome.output_uri,
+            output_document_id=outcome.output_document_id,
+            output_name=output_name,
+            input_document_id=outcome.input_document_id,
+            page_count=outcome.page_count + len(failures),
+            failed_pages=len(failures),
+            failures=failures,
+        )
+        await self._write(labels.outcome_label(made))
+
+    async def failed(self, error: DocmillError) -> None:
+        """Why the job failed; to be called before its flow run is told Failed."""
+        await self._write(labels.error_label(error.to_dict()) | labels.progress_label(self._progress))
+
+    async def _write(self, new: dict[str, str]) -> None:
+        await self._client.update_flow_run_labels(self._flow_run_id, dict(new))
+        self._last_contact = time.monotonic()
+
+    async def _keep_writing(self) -> None:
+        while not self._abort.is_set():
+            await asyncio.sleep(WRITE_SECONDS)
+            progress = self._progress
+            quiet = time.monotonic() - self._last_contact
+            if progress == self._written and quiet < BEAT_SECONDS:
+                continue
+            try:
+                # Within a bound: while the API hangs, the look at the clock below must go on.
+                await asyncio.wait_for(self._write(labels.progress_label(progress)), _CALL_SECONDS)
+                self._written = progress
+            except ObjectNotFound:
+                self._abort.trigger(AbortReason.DELETED)
+            except Exception as error:
+                log.debug("progress of %s not written: %r", self._flow_run_id, error)
+                if time.monotonic() - self._last_contact > LOST_SECONDS:
+                    log.error("no contact to the Prefect API for %.0f s: the job stops here", LOST_SECONDS)
+                    self._abort.trigger(AbortReason.LOST)
+
+
+def _failure(failure: dict[str, object]) -> str:
+    page, error = failure.get("page"), failure.get("error")
+    message = error.get("message") if isinstance(error, dict) else failure.get("message")
+    text = str(message or "failed")
+    return text if not page or f"page {page}" in text else f"page {page}: {text}"
+
+
+def _now() -> str:
+    return iso_utc(datetime.now(UTC))

@@ -1,0 +1,205 @@
+"""Jobs as a caller sees them: run, query, abort, delete, list and wait by (userToken, jobToken).
+
+Every call comes twice: `query_convert_job_status` blocks, `aquery_convert_job_status` is awaited. Both may be
+used from any number of threads and loops: the Prefect client lives in a loop of the runner's own.
+
+    with StatusJobDataRunner() as runner:
+        job = runner.run_convert_job("s3://in/scan.tif", JobData(document_format=DocumentFormat.PDF))
+        status = runner.wait(job.user_token, job.job_token, timeout=60)
+        print(status.output_document_uri, status.error_messages)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from docmill.jobs.background import BackgroundLoop
+from docmill.jobs.client import JobClient, JobFilter, JobPage, Submission
+from docmill.jobs.mapping import request_from_job_data
+from docmill.jobs.models import JobData, RunConvertJobResult, StatusJobData
+from docmill.jobs.names import DEPLOYMENT
+from docmill.request import ConvertRequest
+from docmill.settings import Settings
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+
+
+class StatusJobDataRunner:
+    """Submits jobs to a deployment on a Prefect server, for a worker to run, and asks after them.
+
+    The server is the one that Prefect's own settings name (`PREFECT_API_URL`, or the profile's). Use it as a
+    context manager, or `close` it. `docmill.jobs.embedded.EmbeddedRunner` needs no server.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, deployment: str = DEPLOYMENT) -> None:
+        self.settings = settings or Settings.from_env()
+        self._deployment = deployment
+        self._background: BackgroundLoop | None = None
+        self._jobs = JobClient(self.settings, deployment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the jobs go on."""
+        background, self._background = self._background, None
+        if background:
+            background.call(self._jobs.close()).result()
+            background.stop()
+
+    def run_convert_job(
+        self,
+        source: str,
+        job_data: JobData,
+        *,
+        user_token: str | None = None,
+        job_token: str | None = None,
+    ) -> RunConvertJobResult:
+        """Submit a job and return at once, its result to be a new document in the cache.
+
+        `source` is a document id, a URI or a path. The same pair with the same job gives that job back.
+        Raises `InvalidJobData`, `UnsupportedConversion`, `JobTokenInUse` and `PrefectUnavailable`.
+        """
+        return self._wait_for(
+            self.arun_convert_job(source, job_data, user_token=user_token, job_token=job_token)
+        )
+
+    async def arun_convert_job(
+        self,
+        source: str,
+        job_data: JobData,
+        *,
+        user_token: str | None = None,
+        job_token: str | None = None,
+    ) -> RunConvertJobResult:
+        """`run_convert_job`, awaitable."""
+        request = request_from_job_data(source, job_data)
+        return await self.asubmit(request, job_data=job_data, user_token=user_token, job_token=job_token)
+
+    def submit(
+        self,
+        request: ConvertRequest,
+        *,
+        job_data: JobData | None = None,
+        user_token: str | None = None,
+        job_token: str | None = None,
+    ) -> RunConvertJobResult:
+        """Submit docmill's own form of a request, with a target and all options, as `docmill run` does.
+
+        `job_data` gives the names that the status shows. Raises as `run_convert_job` does.
+        """
+        return self._wait_for(
+            self.asubmit(request, job_data=job_data, user_token=user_token, job_token=job_token)
+        )
+
+    async def asubmit(
+        self,
+        request: ConvertRequest,
+        *,
+        job_data: JobData | None = None,
+        user_token: str | None = None,
+        job_token: str | None = None,
+    ) -> RunConvertJobResult:
+        """`submit`, awaitable."""
+        submission = Submission.of(
+            request, job_data or JobData(), user_token or self.settings.default_user, job_token
+        )
+        run = await self._in_background(self._jobs.submit(submission))
+        await self._submitted(run)
+        return RunConvertJobResult(
+            user_token=submission.user_token,
+            job_token=submission.job_token,
+            user_data=submission.job_data.user_data,
+            flow_run_id=str(run.id),
+        )
+
+    def query_convert_job_status(self, user_token: str, job_token: str) -> StatusJobData | None:
+        """How a job is, by one request to Prefect; None where no job answers to the pair."""
+        return self._wait_for(self.aquery_convert_job_status(user_token, job_token))
+
+    async def aquery_convert_job_status(self, user_token: str, job_token: str) -> StatusJobData | None:
+        """`query_convert_job_status`, awaitable."""
+        return await self._in_background(self._jobs.query(user_token, job_token))
+
+    def abort_convert_job(self, user_token: str, job_token: str) -> None:
+        """Ask a job to stop; it ends soon after. A finished job stays as it is. Raises `JobNotFound`."""
+        self._wait_for(self.aabort_convert_job(user_token, job_token))
+
+    async def aabort_convert_job(self, user_token: str, job_token: str) -> None:
+        """`abort_convert_job`, awaitable."""
+        await self._in_background(self._jobs.abort(user_token, job_token))
+
+    def delete_convert_job(self, user_token: str, job_token: str, *, timeout: float = 60.0) -> None:
+        """Remove a job: its flow run, artifacts and scratch, not its output document.
+
+        A job that is not finished is aborted first; `TimeoutError` where it takes more than `timeout` seconds
+        to end. Raises `JobNotFound`.
+        """
+        self._wait_for(self.adelete_convert_job(user_token, job_token, timeout=timeout))
+
+    async def adelete_convert_job(self, user_token: str, job_token: str, *, timeout: float = 60.0) -> None:
+        """`delete_convert_job`, awaitable."""
+        await self._in_background(self._jobs.delete(user_token, job_token, timeout=timeout))
+
+    def list_convert_jobs(
+        self,
+        user_token: str | None = None,
+        state: str | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs from the newest: of one user, in one state (`docmill.jobs.client.STATES`), due after a time.
+
+        A page has at most `limit` jobs; its `cursor`, if any, gets the next one.
+        """
+        return self._wait_for(self.alist_convert_jobs(user_token, state, since, limit, cursor))
+
+    async def alist_convert_jobs(
+        self,
+        user_token: str | None = None,
+        state: str | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """`list_convert_jobs`, awaitable."""
+        wanted = JobFilter(user_token, state, since)
+        return await self._in_background(self._jobs.list(wanted, limit=limit, cursor=cursor))
+
+    def wait(self, user_token: str, job_token: str, timeout: float | None = None) -> StatusJobData:
+        """Wait until a job is completed; raises `JobNotFound`, and `TimeoutError` after `timeout` seconds."""
+        return self._wait_for(self.await_completion(user_token, job_token, timeout))
+
+    async def await_completion(
+        self, user_token: str, job_token: str, timeout: float | None = None
+    ) -> StatusJobData:
+        """`wait`, awaitable."""
+        return await self._in_background(self._jobs.wait(user_token, job_token, timeout))
+
+    async def _submitted(self, run: Any) -> None:
+        """What an embedded runner does with a new flow run; a worker finds it by itself."""
+
+    def _loop(self) -> BackgroundLoop:
+        if self._background is None:
+            self._background = BackgroundLoop("docmill-jobs")
+        return self._background
+
+    async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(self._loop().call(work))
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        # A loop of its own would cost each call 1 ms and a connection; the background loop runs both halves.
+        return self._loop().call(work).result()

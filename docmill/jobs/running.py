@@ -1,0 +1,134 @@
+"""A job as its own flow run sees it: told when to stop, reporting, and ending in the state it deserves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
+from prefect.states import Cancelled, Completed, Failed
+
+from docmill.errors import DocmillError, JobAborted
+from docmill.jobs import labels, status
+from docmill.jobs.claim import Ownership
+from docmill.jobs.report import JobReporter
+from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
+from docmill.request import ConvertOutcome
+from docmill.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class RunningJob:
+    """What a flow and its tasks need of the job that they run: `abort`, `report` and the claim."""
+
+    def __init__(self, client: PrefectClient, run: FlowRun, abort: AbortEvent) -> None:
+        assert run.state is not None, "a flow run that runs has a state"
+        self.flow_run_id = run.id
+        self.abort = abort
+        self.report = JobReporter(client, run.id, abort)
+        self.ownership = Ownership(client, run.id, run.state.id, abort)
+        self._client = client
+
+    async def claim_publication(self) -> None:
+        """See `Ownership.claim_publication`."""
+        await self.ownership.claim_publication()
+        self.report.stage("publish")
+
+    async def end(self, state: State[Any]) -> State[Any]:
+        """The terminal state as the flow is to return it.
+
+        After the claim the job is done, so an abort that came in between does not count: Prefect would
+        reject a Completed from Cancelling, unless it is forced.
+        """
+        if state.is_completed() and self.abort.is_set() and self.abort.reason is AbortReason.ABORTED:
+            await self._client.set_flow_run_state(self.flow_run_id, state, force=True)
+        return state
+
+
+_current: ContextVar[RunningJob | None] = ContextVar("docmill_running_job", default=None)
+
+
+def current_job() -> RunningJob | None:
+    """The job whose flow or task runs here; None outside of one."""
+    return _current.get()
+
+
+async def run_job(
+    work: Callable[[], Awaitable[ConvertOutcome]], *, output_name: str | None = None
+) -> State[Any]:
+    """Run a job's work inside its flow run and return the terminal state that the flow is to return.
+
+    Completed, with the name WithErrors where pages were left out; Failed with the typed error; Cancelled
+    after an abort. A run that was taken over, deleted, or cut off from the API ends without any report:
+    Prefect's `Abort` is raised, since the flow run is no longer this process's to judge.
+    """
+    async with running_job() as job:
+        try:
+            outcome = await work()
+            await job.report.finished(outcome, output_name=output_name)
+        except DocmillError as error:
+            return await _ended_by(error, job)
+        return await job.end(_completed(outcome))
+
+
+@asynccontextmanager
+async def running_job() -> AsyncIterator[RunningJob]:
+    """Watch, report and show that it is alive the job whose flow this is."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RuntimeError("running_job is for the inside of a flow")
+    run = context.flow_run
+    async with get_client() as client, abort_event(run.id) as abort:
+        await _ensure_pair(client, run)
+        job = RunningJob(client, run, abort)
+        if run.state and run.state.is_cancelling():
+            abort.trigger(AbortReason.ABORTED)
+        token = _current.set(job)
+        try:
+            async with job.report.reporting():
+                yield job
+        finally:
+            _current.reset(token)
+
+
+async def _ended_by(error: DocmillError, job: RunningJob) -> State[Any]:
+    # Whoever was thought dead and is alive must not overwrite the states of its successor.
+    try:
+        if job.abort.reason is not AbortReason.LOST:
+            await job.ownership.holds()
+    except Exception as trouble:
+        log.warning("flow run %s: cannot ask whose it is: %r", job.flow_run_id, trouble)
+        job.abort.trigger(AbortReason.LOST)
+    if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
+        log.warning("flow run %s is no longer this process's: %s", job.flow_run_id, job.abort.reason)
+        raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
+    if job.abort.is_set() or isinstance(error, JobAborted):
+        return Cancelled(message="aborted")
+    await job.report.failed(error)
+    return Failed(message=str(error), data=error)
+
+
+def _completed(outcome: ConvertOutcome) -> State[Any]:
+    failed = len(outcome.failures)
+    pages = outcome.page_count + failed
+    noun = "page" if pages == 1 else "pages"
+    if failed:
+        message = f"done, {failed} of {pages} {noun} failed"
+        return Completed(name=status.WITH_ERRORS, message=message, data=outcome)
+    return Completed(message=f"done, {pages} {noun}", data=outcome)
+
+
+async def _ensure_pair(client: PrefectClient, run: FlowRun) -> None:
+    """Give a run that was not submitted with a pair of tokens its own, and the tag to filter users by."""
+    if labels.JobLabels.read(run.labels or {}).user_token:
+        return
+    user, job = status.tokens_of(run, default_user=Settings.from_env().default_user)
+    await client.update_flow_run_labels(run.id, {labels.USER: user, labels.JOB: job})
+    await client.update_flow_run(run.id, tags=[*run.tags, labels.user_tag(user)])

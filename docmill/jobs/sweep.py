@@ -1,0 +1,172 @@
+"""Finds the jobs of processes that are gone, and tells or reruns them.
+
+A job that runs writes to its flow run at least every ten seconds (`docmill.jobs.report`), which moves the
+run's `updated` time. A sweeper looks every ten seconds; a run that has not moved for `DEAD_SECONDS` on the
+sweeper's own clock has no process any more. Every docmill worker and every embedded runner sweeps, and so
+does the cleanup flow, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Crashed
+
+from docmill.jobs.names import FLOW_NAME
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 10.0
+# More than the 60 s (and a call) after which a process that is cut off from the API stops its jobs.
+DEAD_SECONDS = 85.0
+# A Pending run whose worker died before it could leave its name: no infrastructure takes this long.
+ORPHAN_PENDING_SECONDS = 900.0
+RERUN_DELAY = timedelta(seconds=5)
+RERUNS_VARIABLE = "reruns"
+NOT_FINAL = frozenset(StateType) - TERMINAL_STATES
+_WITH_PROCESS = frozenset({StateType.RUNNING, StateType.CANCELLING, StateType.PENDING})
+_PAGE = 200
+
+
+class Sweeper:
+    """Remembers when each running job last moved; `sweep` may be called at any interval.
+
+    With `reruns`, a job is run again as often as its deployment's job variable `reruns` says; 0 by default.
+    """
+
+    def __init__(self, *, dead_seconds: float = DEAD_SECONDS, reruns: bool = True) -> None:
+        self._dead_seconds = dead_seconds
+        self._reruns = reruns
+        self._seen: dict[UUID, tuple[datetime | None, float]] = {}
+
+    async def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
+        """Sweep until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:
+                log.debug("sweep failed: %r", error)
+            await asyncio.sleep(interval)
+
+    async def sweep(self) -> list[FlowRun]:
+        """Look once; returns the runs that were found dead and told so."""
+        async with get_client() as client:
+            runs = await unfinished_runs(client, _WITH_PROCESS)
+            now = time.monotonic()
+            seen: dict[UUID, tuple[datetime | None, float]] = {}
+            dead: list[FlowRun] = []
+            for run in runs:
+                updated, since = self._seen.get(run.id, (None, now))
+                if updated != run.updated:
+                    since = now
+                seen[run.id] = (run.updated, since)
+                if now - since > self._patience(run):
+                    dead.append(run)
+            self._seen = seen
+            return [run for run in dead if await recover(client, run, reruns=self._reruns)]
+
+    def _patience(self, run: FlowRun) -> float:
+        if run.state_type is StateType.PENDING and (run.labels or {}).get("prefect.worker.type") != "docmill":
+            return max(ORPHAN_PENDING_SECONDS, self._dead_seconds)
+        return self._dead_seconds
+
+
+async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) -> bool:
+    """Tell a dead run: Cancelled where it was to be, AwaitingRetry where it is to run again, else Crashed.
+
+    `seen` is the run as it was found; False where it has moved since, or proves to be alive.
+    """
+    try:
+        run = await client.read_flow_run(seen.id)
+        if run.updated != seen.updated or run.state is None or seen.state is None:
+            return False
+        verdict = await _verdict(client, run, reruns=reruns)
+        result = await client.set_flow_run_state(run.id, verdict)
+        if result.state is None or result.state.id == run.state.id:
+            return False
+        return await _stands(client, run, result.state)
+    except ObjectNotFound:
+        return False
+
+
+async def _verdict(client: PrefectClient, run: FlowRun, *, reruns: bool) -> State[Any]:
+    if run.state_type is StateType.CANCELLING:
+        return Cancelled(message="aborted; the process that ran it was gone")
+    gone = "the process that ran it is gone"
+    if reruns and await _reruns_left(client, run):
+        return AwaitingRetry(scheduled_time=datetime.now(UTC) + RERUN_DELAY, message=gone)
+    return Crashed(message=gone)
+
+
+async def _reruns_left(client: PrefectClient, run: FlowRun) -> bool:
+    if run.deployment_id is None or run.work_queue_id is None:
+        return False
+    try:
+        deployment = await client.read_deployment(run.deployment_id)
+    except ObjectNotFound:
+        return False
+    variables = {**(deployment.job_variables or {}), **(run.job_variables or {})}
+    try:
+        allowed = int(variables.get(RERUNS_VARIABLE) or 0)
+    except (TypeError, ValueError):
+        return False
+    if allowed < 1:
+        return False
+    states = await client.read_flow_run_states(run.id)
+    return sum(state.name == "AwaitingRetry" for state in states) < allowed
+
+
+async def _stands(client: PrefectClient, before: FlowRun, verdict: State[Any]) -> bool:
+    """Whether nothing came between the state that was judged and the verdict.
+
+    If something did, the process is alive: its state is put back. It looks the same way after it has claimed
+    the publication (`docmill.jobs.claim`), so of the two at least one sees the other.
+    """
+    states = sorted(await client.read_flow_run_states(before.id), key=lambda state: state.timestamp)
+    ids = [state.id for state in states]
+    if verdict.id not in ids or before.state is None or before.state.id not in ids:
+        return True
+    between = states[ids.index(before.state.id) + 1 : ids.index(verdict.id)]
+    if not between:
+        return True
+    last = between[-1]
+    if states[-1].id == verdict.id:
+        log.info("flow run %s is alive after all: back to %s", before.id, last.name)
+        await client.set_flow_run_state(
+            before.id, State(type=last.type, name=last.name, message=last.message), force=True
+        )
+    return False
+
+
+async def unfinished_runs(client: PrefectClient, kinds: Collection[StateType] = NOT_FINAL) -> list[FlowRun]:
+    """The jobs' flow runs in these states, the oldest first."""
+    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(kinds)))
+    runs: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+            flow_run_filter=FlowRunFilter(state=states),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=_PAGE,
+            offset=len(runs),
+        )
+        runs.extend(page)
+        if len(page) < _PAGE:
+            return runs
