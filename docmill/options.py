@@ -25,6 +25,21 @@ class OnError(StrEnum):
     RESUME = "resume"
 
 
+class Alpha(StrEnum):
+    """What becomes of a picture's transparency."""
+
+    KEEP = "keep"
+    WHITE = "white"
+
+
+class Frames(StrEnum):
+    """Which frames of an animated picture become pages."""
+
+    AUTO = "auto"
+    ALL = "all"
+    FIRST = "first"
+
+
 def option(default: Any, help: str, *, metavar: str = "", choices: Iterable[str] = ()) -> Any:
     """Declare an option: its default, its help, and how the command line shows it."""
     meta = {"help": help, "metavar": metavar, "choices": tuple(choices)}
@@ -41,6 +56,12 @@ class ConvertOptions:
     )
     quality: int | None = option(None, "JPEG or WebP quality, 1 to 100; not set: lossless", metavar="N")
     title: str | None = option(None, "title of the output document", metavar="TEXT")
+    alpha: Alpha = option(Alpha.KEEP, "transparency: keep it, or lay the picture on white", choices=Alpha)
+    frames: Frames = option(
+        Frames.AUTO,
+        "frames of an animation; auto: all of GIF and FLI, the first of WebP, AVIF and PNG",
+        choices=Frames,
+    )
     on_error: OnError = option(
         OnError.ABORT, "at a page that cannot be converted: stop, or go on with the rest", choices=OnError
     )
@@ -52,6 +73,8 @@ class ConvertOptions:
             raise InvalidJobData(f"dpi {self.dpi:g} is not between 1 and 9600")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InvalidJobData(f"quality {self.quality} is not between 1 and 100")
+        object.__setattr__(self, "alpha", _member(Alpha, "alpha", self.alpha))
+        object.__setattr__(self, "frames", _member(Frames, "frames", self.frames))
         object.__setattr__(self, "on_error", _member(OnError, "on_error", self.on_error))
 
     def changed(self) -> dict[str, Any]:
