@@ -17,13 +17,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import deflate
+
 if TYPE_CHECKING:
     from PIL import Image
 
 # Levels above 6 take twice the time for 1 %.
 _LIBDEFLATE_LEVEL = 6
 # A sample is a few bands of the page: 1 byte in 50, within bounds that keep it below a fifth of the time.
-_SAMPLE_SHARE, _SAMPLE_MIN, _SAMPLE_MAX, _BANDS = 50, 96 << 10, 512 << 10, 3
+_SAMPLE_SHARE, _SAMPLE_MIN, _SAMPLE_MAX, _BANDS = 50, 96 << 10, 384 << 10, 3
+# Level 4 ranks the predictors as level 6 does; level 1 misjudges text.
+_SAMPLE_LEVEL = 4
 # libdeflate takes and makes whole buffers only; larger pages are compressed in parts.
 _WHOLE_MAX = 128 << 20
 _PART = 8 << 20
@@ -45,12 +49,11 @@ def deflate_pixels(image: Image.Image) -> Flate:
     The predictors tried are none, the pixel above (PNG Up) and the pixel to the left (TIFF 2).
     """
     bands = list(_bands(image))
-    candidates = [
-        (_size(bands, filter, compress) * bonus, filter, compress)
-        for filter in (_plain, _up, _left)
-        for compress, bonus in ((_run_lengths, _RLE_BONUS), (_matches, 1.0))
-    ]
-    _, filter, compress = min(candidates, key=lambda candidate: candidate[0])
+    samples = [(filter, b"".join(_without_first_row(filter, band) for band in bands)) for filter in _FILTERS]
+    sizes = [len(deflate.zlib_compress(sample, _SAMPLE_LEVEL)) for _, sample in samples]
+    best = min(sizes)
+    filter, sample = samples[sizes.index(best)]
+    compress = _run_lengths if _run_lengths_size(sample) < best else _matches
     channels = len(image.getbands())
     return Flate(tuple(compress(filter(image))), _decode_parms(filter, image.width, channels))
 
@@ -59,13 +62,12 @@ def deflate_bytes(raw: bytes) -> tuple[bytes, ...]:
     """Compress packed rows as they are: palette indexes, bits, 16 bit samples."""
     start = max(0, len(raw) // 2 - _SAMPLE_MAX // 2)
     sample = raw[start : start + _SAMPLE_MAX]
-    runs = sum(map(len, _run_lengths(sample))) * _RLE_BONUS
-    compress = _run_lengths if runs < sum(map(len, _matches(sample))) else _matches
+    matches = len(deflate.zlib_compress(sample, _SAMPLE_LEVEL))
+    compress = _run_lengths if _run_lengths_size(sample) < matches else _matches
     return tuple(compress(raw))
 
 
 _Filter = Callable[["Image.Image"], bytes]
-_Compressor = Callable[[bytes], Iterator[bytes]]
 
 
 def _bands(image: Image.Image) -> Iterator[Image.Image]:
@@ -73,15 +75,21 @@ def _bands(image: Image.Image) -> Iterator[Image.Image]:
     size = min(max(row * image.height // _SAMPLE_SHARE, _SAMPLE_MIN), _SAMPLE_MAX)
     rows = max(4, size // _BANDS // row)
     if rows * _BANDS >= image.height:
-        yield image
+        yield image.crop((0, -1, image.width, image.height))
         return
     for band in range(_BANDS):
         top = (image.height - rows) * (2 * band + 1) // (2 * _BANDS)
-        yield image.crop((0, top, image.width, top + rows))
+        yield image.crop((0, top - 1, image.width, top + rows))
 
 
-def _size(bands: list[Image.Image], filter: _Filter, compress: _Compressor) -> int:
-    return sum(len(part) for band in bands for part in compress(filter(band)))
+def _without_first_row(filter: _Filter, band: Image.Image) -> bytes:
+    """A band's filtered rows but the first, which is there to predict the second."""
+    raw = filter(band)
+    return raw[len(raw) // band.height :]
+
+
+def _run_lengths_size(sample: bytes) -> float:
+    return sum(map(len, _run_lengths(sample))) * _RLE_BONUS
 
 
 def _plain(image: Image.Image) -> bytes:
@@ -108,6 +116,9 @@ def _difference(image: Image.Image, offset: tuple[int, int]) -> bytes:
     return ImageChops.subtract_modulo(image, shifted).tobytes()
 
 
+_FILTERS: tuple[_Filter, ...] = (_plain, _up, _left)
+
+
 def _decode_parms(filter: _Filter, columns: int, colors: int) -> bytes:
     if filter is _plain:
         return b""
@@ -121,8 +132,6 @@ def _run_lengths(raw: bytes) -> Iterator[bytes]:
 
 
 def _matches(raw: bytes) -> Iterator[bytes]:
-    import deflate
-
     if len(raw) <= _WHOLE_MAX:
         yield bytes(deflate.zlib_compress(raw, _LIBDEFLATE_LEVEL))
     else:
