@@ -14,6 +14,7 @@ upright has its `angle`, in degrees clockwise. A word that breaks at the end of 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,14 @@ import pypdfium2
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.page_text import PageText
-from docmill.engines.pdfium_document import open_pdf, selected_pages
+from docmill.engines.pdfium_document import load_pdf, open_pdf, selected_pages
 from docmill.errors import DocmillError
 from docmill.formats import JSON
 from docmill.options import OnError
+from docmill.processes import map_in_children
+
+# Pages that a process reads at a time: handing over costs about as much as half a page of text.
+CHUNK = 8
 
 
 class PdfToText:
@@ -38,20 +43,20 @@ class PdfToText:
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
+        resume = options.options.on_error is OnError.RESUME
         as_json = options.target.format is JSON
         output = out_dir / f"{options.name}.{options.target.format.extension}"
         pages: list[PageResult] = []
         failures: list[PageFailure] = []
-        with (
-            open_pdf(source, options.password) as document,
-            output.open("w", encoding="utf-8", newline="") as out,
-        ):
+        with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
+        reader = _Reader(source, options.password, as_json)
+        with output.open("w", encoding="utf-8", newline="") as out:
             out.write('{"pages": [' if as_json else "")
-            for done, page in enumerate(_pages(document, numbers, as_json), start=1):
+            for done, page in enumerate(_pages(reader, numbers, options.workers, resume), start=1):
                 progress(Progress(done, len(numbers)))
                 if isinstance(page, DocmillError):
-                    if options.options.on_error is not OnError.RESUME:
+                    if not resume:
                         raise page
                     failures.append(PageFailure(numbers[done - 1], page.to_dict()))
                     page = _empty_page(numbers[done - 1], as_json)
@@ -73,15 +78,55 @@ class _Page:
 
 
 def _pages(
-    document: pypdfium2.PdfDocument, numbers: Sequence[int], as_json: bool
+    reader: _Reader, numbers: Sequence[int], workers: int, resume: bool
 ) -> Iterator[_Page | DocmillError]:
-    for number in numbers:
+    """The pages in order, read in up to `workers` processes."""
+    chunks = [numbers[i : i + CHUNK] for i in range(0, len(numbers), CHUNK)]
+    if not resume:
+        for pages in map_in_children(reader.read, chunks, workers=workers, page=lambda chunk: chunk[0]):
+            yield from pages
+        return
+    for chunk, result in zip(
+        chunks, map_in_children(reader.read, chunks, workers=workers, errors="yield"), strict=True
+    ):
+        if isinstance(result, list):
+            yield from result
+            continue
+        # The process died over one of these pages: each in turn, to find which.
+        singles = map_in_children(
+            reader.read, [[n] for n in chunk], workers=1, page=lambda c: c[0], errors="yield"
+        )
+        for single in singles:
+            yield single[0] if isinstance(single, list) else single
+
+
+class _Reader:
+    """Reads pages in whichever process it is called; each opens the document for itself, since processes that
+    share a file descriptor would move each other's place in the file."""
+
+    def __init__(self, source: Path, password: str | None, as_json: bool) -> None:
+        self._source = source
+        self._password = password
+        self._as_json = as_json
+        self._opened: tuple[int, pypdfium2.PdfDocument] | None = None
+
+    def read(self, numbers: Sequence[int]) -> list[_Page | DocmillError]:
+        """The pages of these numbers, or what is wrong with them."""
+        document = self._document()
+        return [self._page(document, number) for number in numbers]
+
+    def _page(self, document: pypdfium2.PdfDocument, number: int) -> _Page | DocmillError:
         try:
             with PageText(document.raw, number) as page:
-                text = _json_page(number, page) if as_json else page.plain()
-                yield _Page(number, *page.size, text)
+                text = _json_page(number, page) if self._as_json else page.plain()
+                return _Page(number, *page.size, text)
         except DocmillError as error:
-            yield error
+            return error
+
+    def _document(self) -> pypdfium2.PdfDocument:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), load_pdf(self._source, self._password)
+        return self._opened[1]
 
 
 def _empty_page(number: int, as_json: bool) -> _Page:

@@ -17,18 +17,23 @@ from docmill.settings import variable
 
 @contextmanager
 def open_pdf(source: Path, password: str | None = None) -> Iterator[pypdfium2.PdfDocument]:
-    """Open a PDF for reading; it is closed at the end.
-
-    Raises `PasswordRequired`, `PasswordWrong` or `CorruptDocument`.
-    """
-    try:
-        document = pypdfium2.PdfDocument(source, password=password)
-    except pypdfium2.PdfiumError as error:
-        raise _open_error(getattr(error, "err_code", None), password) from None
+    """Open a PDF for reading; it is closed at the end. Raises as `load_pdf` does."""
+    document = load_pdf(source, password)
     try:
         yield document
     finally:
         document.close()
+
+
+def load_pdf(source: Path, password: str | None = None) -> pypdfium2.PdfDocument:
+    """A PDF for reading, which the caller closes.
+
+    Raises `PasswordRequired`, `PasswordWrong` or `CorruptDocument`.
+    """
+    try:
+        return pypdfium2.PdfDocument(source, password=password)
+    except pypdfium2.PdfiumError as error:
+        raise _open_error(getattr(error, "err_code", None), password) from None
 
 
 def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> list[int]:
