@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pypdfium2.raw as pdfium
 
-from docmill.engines.text_layout import Gap, Line, columns_apart, reading_order
+from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
 from docmill.errors import CorruptDocument
 
+T = TypeVar("T")
 Box = tuple[float, float, float, float]
 
 # What pdfium puts for a hyphen that breaks a word at the end of a line.
@@ -86,7 +87,13 @@ class PageText:
 
     def plain(self) -> str:
         """The page as plain text in reading order, lines kept, words that break at a hyphen joined."""
-        return _without_breaks([self._text_of(line) for line in self.lines])
+        if self._is_drawn_downwards():
+            pieces = [(self._characters[start:end], start) for start, end in self._spans]
+        else:
+            pieces = [(line.text, line.start) for line in self.lines]
+        if _RIGHT_TO_LEFT.search(self._characters):
+            pieces = [(self._in_logical_order(text, start), start) for text, start in pieces]
+        return _without_breaks([text for text, _ in pieces]).translate(_STAND_INS)
 
     def words(self) -> Iterator[Word]:
         """The page's words in reading order; a word that breaks at the end of a line is two words."""
@@ -101,11 +108,8 @@ class PageText:
     @cached_property
     def lines(self) -> list[Line]:
         """The page's lines in reading order, with boxes in the frame in which each is upright."""
-        text = self._characters
-        spans = [_trimmed(match) for match in _LINE.finditer(text) if not match[0].isspace()]
-        drawn = _touching_joined(
-            [self._line(*item) for item in zip(spans, self._end_boxes(spans), strict=True)]
-        )
+        ends = self._end_boxes(self._spans)
+        drawn = _touching_joined([self._line(*item) for item in zip(self._spans, ends, strict=True)])
         if self._has_wide_gaps(drawn):
             drawn = columns_apart([replace(line, gaps=self._gaps(line)) for line in drawn])
         return reading_order(drawn)
@@ -124,13 +128,13 @@ class PageText:
         units = bytes(memoryview(buffer).cast("B")[: 2 * max(written - 1, 0)])
         return units.decode("utf-16-le", "replace")
 
-    def _text_of(self, line: Line) -> str:
-        text = line.text
-        if _RIGHT_TO_LEFT.search(text):
-            text = _WORD.sub(
-                lambda w: self._logical(w[0], line.start + w.start(), line.start + w.end()), text
-            )
-        return text.translate(_STAND_INS)
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        """Where each line of the characters begins and ends, without the white around it."""
+        return [_trimmed(match) for match in _LINE.finditer(self._characters) if not match[0].isspace()]
+
+    def _in_logical_order(self, line: str, start: int) -> str:
+        return _WORD.sub(lambda w: self._logical(w[0], start + w.start(), start + w.end()), line)
 
     def _logical(self, word: str, start: int, end: int) -> str:
         """A word in its logical order.
@@ -154,6 +158,28 @@ class PageText:
             angle = (angle + round(math.degrees(radians) / 90) * 90) % 360
         return Line(self._characters[start:end], start, end, *_upright(self._shown(box), angle), angle)
 
+    def _is_drawn_downwards(self) -> bool:
+        """Whether each line plainly stands below the one before, in one column; then the order of drawing is
+        that of reading. True for most pages, so it looks at one character a line, to be quick."""
+        if self.rotation:
+            return False
+        room = _room(len(self._spans))
+        get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
+        for (start, _), reference in zip(self._spans, room.references, strict=False):
+            get(text_page, self._index(start), reference)
+        floor = math.inf
+        values = iter(room.values(len(self._spans)))
+        for left, top, right, bottom in zip(values, values, values, values, strict=True):
+            # A box that is wider than high is of a letter that is not upright.
+            if top + bottom > 2 * floor or right - left > top - bottom:
+                return False
+            floor = bottom
+        long = [span for span in self._spans if span[1] - span[0] > 2 * PROSE_CHARACTERS]
+        sample = [span for span in _sample(long) if self._pieces(*span) > 1]
+        return not any(
+            self._gaps(self._line(*item)) for item in zip(sample, self._end_boxes(sample), strict=True)
+        )
+
     def _end_boxes(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Box, Box]]:
         """For each span of characters the boxes of its first and last, in the page's own coordinates."""
         room = _room(2 * len(spans))
@@ -166,9 +192,14 @@ class PageText:
             yield tuple(values[i : i + 4]), tuple(values[i + 4 : i + 8])  # type: ignore[misc]
 
     def _has_wide_gaps(self, lines: Sequence[Line]) -> bool:
-        long = [line for line in lines if line.x1 - line.x0 > 20 * line.height]
-        sample = long[:: max(1, len(long) // _SAMPLE)][:_SAMPLE]
-        return any(self._gaps(line) for line in sample)
+        long = [line for line in lines if len(line.text) > 2 * PROSE_CHARACTERS]
+        return any(self._pieces(line.start, line.end) > 1 and self._gaps(line) for line in _sample(long))
+
+    def _pieces(self, start: int, end: int) -> int:
+        """How many text objects a line was drawn as: one has no gap in it."""
+        first, last = self._index(start), self._index(end - 1)
+        count: int = pdfium.FPDFText_CountRects(self._text_page, first, last + 1 - first)
+        return count
 
     def _gaps(self, line: Line) -> list[Gap]:
         spaces = [(line.start + s.start(), line.start + s.end()) for s in _SPACES.finditer(line.text)]
@@ -233,6 +264,10 @@ def _room(count: int) -> _Room:
     if _rooms[0].count < count:
         _rooms[0] = _Room(2 * count)
     return _rooms[0]
+
+
+def _sample(lines: Sequence[T]) -> Sequence[T]:
+    return lines[:: max(1, len(lines) // _SAMPLE)][:_SAMPLE]
 
 
 def _trimmed(match: re.Match[str]) -> tuple[int, int]:
