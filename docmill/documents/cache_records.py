@@ -1,0 +1,106 @@
+"""How the document cache lies in its store, and its metadata as JSON.
+
+documents/<document id>/meta.json      what a document is, and the name of its blob
+blobs/<sha256>                         content
+leases/<blob>/<kind>-<time>-<nonce>    a blob that is about to be used
+condemned/<name>/<time>-<nonce>        a blob or document that is about to be removed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from docmill.documents.model import CachedDocument
+from docmill.documents.stores import Store, StoredItem
+from docmill.facts import DocumentFacts
+
+_VERSION = 1
+_PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def new_document_id() -> str:
+    """32 lower-case hex digits, at random."""
+    return os.urandom(16).hex()
+
+
+def meta_key(document_id: str) -> str:
+    """Where a document's metadata is.
+
+    An id that is a safe name is the folder's name, any other is hashed: 256 characters of any script do not
+    fit into a file name of 255 bytes, and `..` or `a/b` must lead nowhere.
+    """
+    if _PLAIN_ID.fullmatch(document_id):
+        return f"documents/{document_id}/meta.json"
+    return f"documents/~{hashlib.sha256(document_id.encode()).hexdigest()}/meta.json"
+
+
+def blob_key(blob: str) -> str:
+    return f"blobs/{blob}"
+
+
+def write_record(record: CachedDocument) -> bytes:
+    """The content of `meta.json`."""
+    values = {
+        "version": _VERSION,
+        "document_id": record.document_id,
+        "name": record.name,
+        "uri": record.uri,
+        "size": record.size,
+        "sha256": record.sha256,
+        "blob": record.blob,
+        "run_id": record.run_id,
+        "created": record.created.isoformat(),
+        "expires": record.expires and record.expires.isoformat(),
+        "facts": _facts_to_json(record.facts),
+    }
+    return json.dumps(values, indent=1).encode()
+
+
+def read_record(data: bytes) -> CachedDocument | None:
+    """What `write_record` wrote; None if it is damaged, as after a loss of power."""
+    try:
+        values = json.loads(data)
+        if values.pop("version") != _VERSION:
+            return None
+        values["created"] = datetime.fromisoformat(values["created"])
+        values["expires"] = values["expires"] and datetime.fromisoformat(values["expires"])
+        values["facts"] = _facts_from_json(values["facts"])
+        return CachedDocument(**values)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def records(store: Store) -> Iterator[tuple[StoredItem, CachedDocument | None]]:
+    """Every document's metadata, expired ones too; None where it is damaged."""
+    for item in store.list("documents"):
+        try:
+            yield item, read_record(store.read(item.key))
+        except FileNotFoundError:
+            continue
+
+
+def _facts_to_json(facts: DocumentFacts) -> dict[str, Any]:
+    # Most pages are like the one before: [how many, the page] keeps 500 scans in one line.
+    runs = [[len(list(run)), asdict(page)] for page, run in groupby(facts.pages)]
+    return {
+        "mime_type": facts.mime_type,
+        "pages": runs,
+        "encrypted": facts.encrypted,
+        "title": facts.title,
+        "problems": list(facts.problems),
+    }
+
+
+def _facts_from_json(values: dict[str, Any]) -> DocumentFacts:
+    runs = DocumentFacts.from_dict(values | {"pages": [page for _, page in values["pages"]]})
+    counts = [count for count, _ in values["pages"]]
+    pages = tuple(page for count, page in zip(counts, runs.pages, strict=True) for _ in range(count))
+    return DocumentFacts(runs.mime_type, pages, runs.encrypted, runs.title, runs.problems)

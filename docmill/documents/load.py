@@ -1,0 +1,202 @@
+"""Load a source: find it, bring it to local disk under a limit, hash it, and have it identified.
+
+A local file is not copied: it is read once, for its SHA-256, where it lies, and `LoadedDocument.snapshot`
+tells later if it changed. Everything else is streamed to disk in chunks and hashed on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from docmill.documents.failures import destination_failures, source_failures
+from docmill.documents.local_files import CHUNK, file_sha256, write_all
+from docmill.documents.model import FileSnapshot, LoadedDocument, LoadLimits
+from docmill.documents.secrets import SecretResolver, redact_uri
+from docmill.documents.uris import Location, file_uri, parse_location, resolved_location
+from docmill.errors import LimitExceeded, Phase, SourceNotFound, SourceUnavailable
+from docmill.facts import DocumentFacts
+
+Probe = Callable[[Path, str], DocumentFacts]
+# Called with the bytes so far, and their number in all where the store names it; what it raises ends it.
+LoadProgress = Callable[[int, int | None], None]
+
+
+def load_document(
+    uri: str,
+    *,
+    into: Path,
+    limits: LoadLimits,
+    secrets: SecretResolver,
+    probe: Probe,
+    progress: LoadProgress | None = None,
+) -> LoadedDocument:
+    """Load `uri`: a path, `file:`, `http(s):`, `s3:`, any other fsspec URL, or a reference to one.
+
+    `into` is a folder of the caller's for what has to be copied. A URI that carries a secret, as a signed
+    one, is given whole as `env:NAME` or `block:NAME`. `probe` reads the facts off the local file; it gets
+    the source's name as a hint.
+
+    Raises `SourceNotFound`, `SourceForbidden`, `SourceUnavailable`, `LimitExceeded`, `InvalidJobData` and
+    what `probe` raises.
+    """
+    location = _locate(uri, secrets)
+    if location.is_local:
+        return _load_local(location, into, limits, probe, progress)
+    from docmill.documents.remote import open_source
+
+    with source_failures(location.shown), open_source(location, limits) as source:
+        name = source.name or location.name or location.scheme
+        size, digest = _spool(source.chunks, _spool_path(into), location, limits, progress, source.size)
+    path = into / "source"
+    facts = probe(path, name)
+    return LoadedDocument(location.shown, name, path, size, digest, facts)
+
+
+def describe_file(path: Path, facts: DocumentFacts, *, name: str = "", uri: str = "") -> LoadedDocument:
+    """The document that docmill's own file `path` is, to put it into the cache; reads it for its SHA-256."""
+    with source_failures(str(path)):
+        return LoadedDocument(uri, name or path.name, path, path.stat().st_size, file_sha256(path), facts)
+
+
+def _locate(uri: str, secrets: SecretResolver) -> Location:
+    if uri.startswith(("env:", "block:")) and not Path(uri).exists():
+        resolved = secrets.resolve(uri, what="source")
+        # Nobody knows which of its query fields is the secret, so none is shown.
+        return resolved_location(resolved, shown=redact_uri(resolved).partition("?")[0])
+    return parse_location(uri)
+
+
+def _load_local(
+    location: Location, into: Path, limits: LoadLimits, probe: Probe, progress: LoadProgress | None
+) -> LoadedDocument:
+    path = location.path.absolute()
+    with source_failures(location.shown):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise SourceNotFound(
+                f"cannot read '{location.shown}': it is a folder", hint="name a file in it", phase=Phase.LOAD
+            )
+        if not stat.S_ISREG(status.st_mode):
+            return _load_stream(path, location, into, limits, probe, progress)
+        _check_size(status.st_size, location, limits)
+        hashing = _Hashing(path, progress)
+    try:
+        facts = probe(path, location.name)
+    except BaseException:
+        hashing.stop()
+        raise
+    with source_failures(location.shown):
+        digest, snapshot = hashing.result()
+    document = LoadedDocument(file_uri(path), path.name, path, snapshot.size, digest, facts, snapshot)
+    document.check_unchanged()
+    return document
+
+
+def _load_stream(
+    path: Path,
+    location: Location,
+    into: Path,
+    limits: LoadLimits,
+    probe: Probe,
+    progress: LoadProgress | None,
+) -> LoadedDocument:
+    """A pipe or device, as `<(command)` gives: its bytes come once, so they are copied."""
+    with path.open("rb", buffering=0) as file:
+        chunks = iter(lambda: file.read(CHUNK), b"")
+        size, digest = _spool(chunks, _spool_path(into), location, limits, progress, None)
+    copy = into / "source"
+    return LoadedDocument(location.shown, location.name, copy, size, digest, probe(copy, location.name))
+
+
+class _Hashing:
+    """The SHA-256 of a file, made in a thread while the probe reads the file in its own process."""
+
+    def __init__(self, path: Path, progress: LoadProgress | None) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._snapshot = FileSnapshot.of(self._file.fileno())
+        self._progress = progress
+        self._stopped = False
+        self._digest = hashlib.sha256()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="docmill-hash", daemon=True)
+        self._thread.start()
+
+    def result(self) -> tuple[str, FileSnapshot]:
+        """The digest, and what the file was before its first byte was read; raises what reading raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._digest.hexdigest(), self._snapshot
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        buffer = memoryview(bytearray(CHUNK))
+        done = 0
+        try:
+            with self._file as file:
+                while not self._stopped and (count := file.readinto(buffer)):
+                    self._digest.update(buffer[:count])
+                    done += count
+                    if done > self._snapshot.size:
+                        return  # it grows: check_unchanged tells
+                    if self._progress is not None:
+                        self._progress(done, self._snapshot.size)
+        except BaseException as exc:
+            self._error = exc
+
+
+def _check_size(size: int | None, location: Location, limits: LoadLimits) -> None:
+    if size is not None and size > limits.max_source_bytes:
+        raise LimitExceeded(
+            f"'{location.shown}' is larger than {limits.max_source_bytes} bytes",
+            limit=str(limits.max_source_bytes),
+            setting="DOCMILL_MAX_SOURCE_BYTES",
+            phase=Phase.LOAD,
+        )
+
+
+def _spool_path(into: Path) -> Path:
+    into.mkdir(parents=True, exist_ok=True)
+    return into / "source.part"
+
+
+def _spool(
+    chunks: Iterable[bytes],
+    part: Path,
+    location: Location,
+    limits: LoadLimits,
+    progress: LoadProgress | None,
+    expected: int | None,
+) -> tuple[int, str]:
+    """Write `chunks` to disk; returns their size and SHA-256. `part` loses its ending once it is whole."""
+    _check_size(expected, location, limits)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with part.open("wb", buffering=0) as file:
+            for chunk in chunks:
+                size += len(chunk)
+                # The store may have named a smaller size, or none.
+                _check_size(size, location, limits)
+                digest.update(chunk)
+                with destination_failures(str(part), phase=Phase.LOAD):
+                    write_all(file.fileno(), chunk)
+                if progress is not None:
+                    progress(size, expected)
+        if expected is not None and size < expected:
+            raise SourceUnavailable(
+                f"'{location.shown}' ended after {size} of {expected} bytes",
+                hint="try again later",
+                phase=Phase.LOAD,
+            )
+        part.rename(part.with_name("source"))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return size, digest.hexdigest()

@@ -1,0 +1,198 @@
+"""Publish what was made: whole or not at all, in two steps with room for a claim between.
+
+`stage` brings the bytes beside the target under a temporary name (on S3: as an uncompleted multipart upload),
+`Staged.commit` gives them their name in a moment, `Staged.discard` removes every trace. `publish` is both.
+
+The target of one output is a file's name; with `/` at its end it is a folder, and the output keeps its own
+name. Many outputs go into a folder, and a manifest, committed last, lists them: as long as it is not there,
+neither is the output. A missing folder is made, with its parents; the folder of a file's name is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from docmill.documents.failures import source_failures
+from docmill.documents.local_files import file_sha256
+from docmill.documents.model import PublishedOutput
+from docmill.documents.uris import parse_location
+from docmill.errors import InvalidJobData, Phase
+
+TEMPORARY_PREFIX = ".docmill-"
+_RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+class Staged(Protocol):
+    """Bytes beside their target. As a context it discards itself, unless it was committed."""
+
+    def commit(self) -> PublishedOutput:
+        """Give the bytes their name, in a moment and without a gap for readers.
+
+        Raises `DestinationExists` if something came there meanwhile and must not be replaced, and the other
+        `Destination...` errors; then nothing of this run is left.
+        """
+
+    def discard(self) -> None:
+        """Remove every trace; after `commit` there is none to remove."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file to publish: its name at the target, size and SHA-256."""
+
+    path: Path
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to publish and how; `manifest` is its name if the output is of many files, else None."""
+
+    outputs: tuple[Output, ...]
+    manifest: str | None
+    overwrite: bool
+    run_id: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the single output, or of the lines `<sha256>  <name>`."""
+        if self.manifest is None:
+            return self.outputs[0].sha256
+        return listing_sha256([(output.name, output.sha256) for output in self.outputs])
+
+    @property
+    def size(self) -> int:
+        return sum(output.size for output in self.outputs)
+
+    def manifest_content(self) -> bytes:
+        files = [{"name": o.name, "size": o.size, "sha256": o.sha256} for o in self.outputs]
+        values = {"docmill_manifest": 1, "run_id": self.run_id, "sha256": self.sha256, "files": files}
+        return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def stage(
+    outputs: Sequence[Path],
+    target: str,
+    *,
+    overwrite: bool,
+    run_id: str,
+    many: bool | None = None,
+    document_name: str = "",
+    allow_non_atomic: bool = False,
+) -> Staged:
+    """Bring `outputs` beside `target`, a path or URI, for the run `run_id`.
+
+    `many` says that the output is of a file a page, also if it has one page only; by default it is if there
+    is more than one. `document_name` names the manifest (`<document name>.manifest.json`; by default the
+    first output's name less its number).
+
+    What `run_id` itself has published there before is not written again (`already_there`), as after a crash
+    between publishing and saying so. Raises `InvalidJobData`, `DestinationExists`, `DestinationForbidden`,
+    `DestinationFull`, `DestinationUnavailable`.
+    """
+    location = parse_location(target)
+    order = _order(outputs, many, document_name, overwrite, run_id)
+    if location.is_local:
+        from docmill.documents.publish_local import stage_local
+
+        return stage_local(order, location.uri)
+    from docmill.documents.publish_remote import stage_remote
+
+    return stage_remote(order, location, allow_non_atomic=allow_non_atomic)
+
+
+def publish(
+    outputs: Sequence[Path],
+    target: str,
+    *,
+    overwrite: bool,
+    run_id: str,
+    many: bool | None = None,
+    document_name: str = "",
+    allow_non_atomic: bool = False,
+) -> PublishedOutput:
+    """`stage` and `commit`."""
+    with stage(
+        outputs,
+        target,
+        overwrite=overwrite,
+        run_id=run_id,
+        many=many,
+        document_name=document_name,
+        allow_non_atomic=allow_non_atomic,
+    ) as staged:
+        return staged.commit()
+
+
+def sweep_stale(target: str, is_alive: Callable[[str], bool]) -> int:
+    """Remove what runs that died left unfinished in the folder `target`; returns how many traces.
+
+    `target` is a folder, or an S3 prefix. `is_alive` gets a run id. What a run left half-way between its
+    first file and its manifest is taken back as well.
+    """
+    location = parse_location(target)
+    if location.is_local:
+        from docmill.documents.publish_local import sweep_local
+
+        return sweep_local(location.path, is_alive)
+    from docmill.documents.publish_remote import sweep_remote
+
+    return sweep_remote(location, is_alive)
+
+
+def temporary_name(run_id: str) -> str:
+    """A name for what is not finished: `.docmill-<run id>-<nonce>`."""
+    return f"{TEMPORARY_PREFIX}{run_id}-{os.urandom(4).hex()}"
+
+
+def run_of(temporary: str) -> str | None:
+    """The run id in a `temporary_name`; None for any other name."""
+    match = re.fullmatch(rf"{re.escape(TEMPORARY_PREFIX)}(.+)-[0-9a-f]{{8}}", temporary)
+    return match[1] if match else None
+
+
+def listing_sha256(files: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _order(
+    outputs: Sequence[Path], many: bool | None, document_name: str, overwrite: bool, run_id: str
+) -> Order:
+    if not outputs:
+        raise ValueError("there is nothing to publish")
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"run id {run_id!r} does not fit into a file name")
+    names = [path.name for path in outputs]
+    manifest = None
+    if many or (many is None and len(outputs) > 1):
+        manifest = _manifest_name(names, document_name)
+        if len({*names, manifest}) <= len(names):
+            raise InvalidJobData("two of the outputs have the same name", phase=Phase.PUBLISH)
+    elif len(outputs) > 1:
+        raise ValueError("several outputs are many")
+    with source_failures("the output", phase=Phase.PUBLISH):
+        files = tuple(Output(path, path.name, path.stat().st_size, file_sha256(path)) for path in outputs)
+    return Order(files, manifest, overwrite, run_id)
+
+
+def _manifest_name(names: Sequence[str], document_name: str) -> str:
+    # `scan-0001.png`, `scan-0002.png`: several documents may go into one folder, each with its own list.
+    stem = document_name.replace("/", "_") or re.sub(r"[-_. ]*\d*$", "", Path(names[0]).stem)
+    return f"{stem}.manifest.json" if stem else "manifest.json"
