@@ -8,14 +8,15 @@ process and not ours to configure, and unpickles what a worker sends, which has 
 It neither puts a worker into a process group of its own nor takes it down with its parent. The parts:
 
 - `client`: `run` and `warm`; `job`: the parent's side of one worker, watched until nothing of it is left.
-- `handle`: the parent's end of the server; `server`: its loop, which starts, kills and reaps workers.
+- `handle`: the parent's end of the server; `server`: its loop, which starts, kills and reaps workers;
+  `keeper`: the process in between that tidies up where both are killed at once.
 - `worker`: the forked child: limits on itself, the call, what came of it as JSON.
 - `siblings`: processes forked by a worker.
 - `limits`, and `failures`: the errors of reaching them; `frames`: the wire; `linux`: system calls.
 
-No process outlives its parent, also after kill -9: the server sees its parent's pidfd and socket and kills
-every group; workers and their siblings carry PR_SET_PDEATHSIG; the server adopts and kills whatever else a
-worker leaves behind; and should the server itself be killed, the parent kills the groups that it knows.
+No process outlives its parent, also after kill -9: server and keeper see each other's and the parent's pidfd,
+adopt what dying workers leave behind, in whatever group or session, and kill it; workers and their siblings
+carry PR_SET_PDEATHSIG; and should the server be killed, the parent kills the groups that it knows as well.
 """
 
 from __future__ import annotations

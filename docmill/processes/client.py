@@ -39,7 +39,8 @@ def run(
     exception in it (its cause holds the traceback); `EngineCrashed` where its process died; `JobAborted` once
     `abort` is set: SIGTERM first, SIGKILL after `grace` seconds.
     """
-    payload = pickle.dumps((function, args, limits, logging.getLogger("docmill").getEffectiveLevel()))
+    log_level = logging.getLogger("docmill").getEffectiveLevel()
+    payload = pickle.dumps((function, args, limits, doing, log_level))
     watch = Watch(limits, doing, out_dir, on_message, abort, grace)
     for _ in range(3):
         try:

@@ -7,48 +7,69 @@ import signal
 from collections.abc import Iterator
 
 from docmill.errors import DocmillError, EngineCrashed, EngineFailed, LimitExceeded
+from docmill.processes.limits import Limits
 
 
-def as_docmill_error(error: Exception, page: int | None = None) -> DocmillError:
-    """The error to report for an exception in a worker; `page` is used where the exception names none."""
-    if isinstance(error, DocmillError) and error.page:
-        page = error.page
+def as_docmill_error(
+    error: Exception, limits: Limits | None, *, doing: str = "", page: int | None = None
+) -> DocmillError:
+    """The error to report for an exception in a worker, which was at `page` then."""
+    named = error.page if isinstance(error, DocmillError) else None
     # Engines wrap what their libraries raise: no page is corrupt because memory or the disk ran out.
     for cause in _chain(error):
         if isinstance(cause, LimitExceeded):
             return cause
         if isinstance(cause, MemoryError):
-            return memory_exceeded(page)
+            return memory_exceeded(limits, doing, named or page)
         if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
-            return output_exceeded(page)
+            return output_exceeded(limits, doing, named or page)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return scratch_full(page)
+            return scratch_full(doing, named or page)
     if isinstance(error, DocmillError):
-        error.page = page
         return error
-    text = str(error)
-    return EngineFailed(f"{type(error).__name__}: {text}" if text else type(error).__name__, page=page)
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return EngineFailed(text + _where(doing, page), page=page)
 
 
-def memory_exceeded(page: int | None = None) -> LimitExceeded:
-    return _exceeded("the engine needs more memory than it may take", "memory", "ENGINE_MEMORY", page)
+def death(code: int, limits: Limits | None, doing: str, page: int | None, *, hint: str = "") -> DocmillError:
+    """The error for a process that ended without an answer; `code` is negative for a signal."""
+    if code == -signal.SIGXCPU:
+        return cpu_exceeded(limits, doing, page)
+    if code == -signal.SIGXFSZ:
+        return output_exceeded(limits, doing, page)
+    how = (
+        f"was killed by signal {-code} ({_signal_name(-code)})"
+        if code < 0
+        else f"ended with exit code {code}"
+    )
+    return EngineCrashed(
+        f"the engine's process {how}{_where(doing, page).removeprefix(',')}", hint=hint, page=page
+    )
 
 
-def cpu_exceeded(page: int | None = None) -> LimitExceeded:
-    return _exceeded("the engine has used up its CPU time", "CPU time", "ENGINE_CPU_SECONDS", page)
+def memory_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
+    most = f"the {_size(limits.memory)} of memory that it may take" if limits else "its memory"
+    return _exceeded(f"the engine needs more than {most}", "memory", "ENGINE_MEMORY", doing, page)
 
 
-def wall_exceeded(page: int | None = None) -> LimitExceeded:
-    return _exceeded("the engine runs for longer than it may", "time", "ENGINE_WALL_SECONDS", page)
+def cpu_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
+    most = f"the {limits.cpu_seconds:g} s of CPU time that it may take" if limits else "its CPU time"
+    return _exceeded(f"the engine needs more than {most}", "CPU time", "ENGINE_CPU_SECONDS", doing, page)
 
 
-def output_exceeded(page: int | None = None) -> LimitExceeded:
-    return _exceeded("the output is larger than it may be", "output size", "MAX_OUTPUT_BYTES", page)
+def wall_exceeded(limits: Limits, doing: str, page: int | None) -> LimitExceeded:
+    most = f"the {limits.wall_seconds:g} s that it may take"
+    return _exceeded(f"the engine needs more than {most}", "time", "ENGINE_WALL_SECONDS", doing, page)
 
 
-def scratch_full(page: int | None = None) -> LimitExceeded:
+def output_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
+    most = f"the {_size(limits.output_bytes)} that it may be" if limits else "it may be"
+    return _exceeded(f"the output is larger than {most}", "output size", "MAX_OUTPUT_BYTES", doing, page)
+
+
+def scratch_full(doing: str, page: int | None) -> LimitExceeded:
     return LimitExceeded(
-        "no room is left in the scratch folder",
+        f"no room is left in the scratch folder{_where(doing, page)}",
         limit="scratch space",
         setting="DOCMILL_SCRATCH_DIR",
         hint="free some, or set DOCMILL_SCRATCH_DIR to a folder on a larger disk",
@@ -56,19 +77,21 @@ def scratch_full(page: int | None = None) -> LimitExceeded:
     )
 
 
-def death(code: int, doing: str, page: int | None, *, hint: str = "") -> DocmillError:
-    """The error for a process that ended without an answer; `code` is negative for a signal."""
-    if code == -signal.SIGXCPU:
-        return cpu_exceeded(page)
-    if code == -signal.SIGXFSZ:
-        return output_exceeded(page)
-    where = f"while {doing} page {page}" if page else f"while {doing}"
-    how = (
-        f"was killed by signal {-code} ({_signal_name(-code)})"
-        if code < 0
-        else f"ended with exit code {code}"
-    )
-    return EngineCrashed(f"the engine's process {how} {where}", hint=hint, page=page)
+def _exceeded(message: str, limit: str, setting: str, doing: str, page: int | None) -> LimitExceeded:
+    return LimitExceeded(message + _where(doing, page), limit=limit, setting=f"DOCMILL_{setting}", page=page)
+
+
+def _where(doing: str, page: int | None) -> str:
+    if page is None:
+        return f", while {doing}" if doing else ""
+    return f", while {doing} page {page}" if doing else f" (page {page})"
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:.4g} {unit}"
+    return f"{count} bytes"
 
 
 def _signal_name(number: int) -> str:
@@ -76,11 +99,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"
-
-
-def _exceeded(message: str, limit: str, setting: str, page: int | None) -> LimitExceeded:
-    where = f" (page {page})" if page else ""
-    return LimitExceeded(message + where, limit=limit, setting=f"DOCMILL_{setting}", page=page)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

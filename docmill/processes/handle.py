@@ -13,9 +13,10 @@ from pathlib import Path
 
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[2:]; del sys.argv[2:]; "
-    "from docmill.processes.server import main; main()"
+    "from docmill.processes.keeper import main; main()"
 )
 _CONTROL_FD = 3
+_STOP = signal.SIGUSR1
 
 
 class ServerLost(Exception):
@@ -32,6 +33,7 @@ class ServerHandle:
         # Out of the way of the numbers that they get in the server.
         moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), self._printed)]
         try:
+            # The keeper, which forks the server.
             self.pid = os.posix_spawn(
                 sys.executable,
                 # -P: nothing in the working directory may shadow a module.
@@ -90,7 +92,7 @@ class ServerHandle:
         self._send(["preload", *modules], [])
 
     def discard(self) -> ServerLost:
-        """Kill and reap the server; every worker of it goes too. Returns what it printed last as an error."""
+        """End the server with all its workers. Returns what it printed last as an error."""
         global _server
         with _lock:
             if _server is self:
@@ -98,7 +100,7 @@ class ServerHandle:
             if self._printed < 0:
                 return ServerLost("it was killed")
             try:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, _STOP)
                 os.waitpid(self.pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 # Reaped already, by a parent that ignores SIGCHLD or waits for every child.

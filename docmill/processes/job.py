@@ -159,12 +159,12 @@ class Job:
         elif self.watch.abort and self.watch.abort.is_set():
             self._stop(JobAborted("the job was aborted"))
         elif now >= self.wall_deadline:
-            self._stop(wall_exceeded(self.page), kill=True)
+            self._stop(wall_exceeded(self.watch.limits, self.watch.doing, self.page), kill=True)
         elif self.watch.out_dir and now >= self.output_check:
             size = _size(self.watch.out_dir)
             left = self.watch.limits.output_bytes - size
             if left < 0:
-                self._stop(output_exceeded(self.page), kill=True)
+                self._stop(output_exceeded(self.watch.limits, self.watch.doing, self.page), kill=True)
             # A walk over many files is not repeated all the time.
             pause = max(0.1, left / _DISK_BYTES_PER_SECOND, 20 * (time.monotonic() - now))
             self.output_check = now + min(pause, 5.0)
@@ -254,20 +254,20 @@ class Job:
         raise self._death(printed.splitlines()[-1].strip() if printed else "")
 
     def _death(self, last_line: str) -> DocmillError:
+        limits, doing = self.watch.limits, self.watch.doing
         if self.exit is None:
-            return EngineCrashed(f"the sandbox's server died while {self.watch.doing}", page=self.page)
+            return EngineCrashed(f"the sandbox's server died while {doing}", page=self.page)
         code, cpu, memory = self.exit
-        if code == -signal.SIGKILL and cpu >= self.watch.limits.cpu_seconds:
+        if code == -signal.SIGKILL and cpu >= limits.cpu_seconds:
             # SIGXCPU was caught, by a library.
-            return cpu_exceeded(self.page)
+            return cpu_exceeded(limits, doing, self.page)
         if code == -signal.SIGBUS and self.watch.out_dir and _is_full(self.watch.out_dir):
             # A page of a mapped file that found no room on the disk.
-            return scratch_full(self.page)
+            return scratch_full(doing, self.page)
         hint = last_line
-        allowed = self.watch.limits.memory
-        if memory > 0.8 * allowed:
-            hint = f"it had taken {memory >> 20} MiB; DOCMILL_ENGINE_MEMORY allows {allowed >> 20} MiB"
-        return death(code, self.watch.doing, self.page, hint=hint)
+        if memory > 0.8 * limits.memory:
+            hint = f"it had taken {memory >> 20} MiB; DOCMILL_ENGINE_MEMORY allows {limits.memory >> 20} MiB"
+        return death(code, limits, doing, self.page, hint=hint)
 
 
 def _read(fd: int) -> bytes | None:

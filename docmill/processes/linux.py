@@ -1,10 +1,11 @@
-"""The three calls of prctl(2) that Python's standard library does not have."""
+"""System calls that Python's standard library does not have, and what is built on them."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -33,14 +34,34 @@ def set_process_name(name: str) -> None:
     _prctl(_PR_SET_NAME, name.encode())
 
 
-def children() -> list[int]:
-    """The process ids of this process's children, adopted ones included."""
-    pid = os.getpid()
+def kill_orphans(spared: set[int]) -> bool:
+    """Kill and reap this process's children, adopted ones included, but for those spared.
+
+    True where some are still dying; their own children, which come next, are then still to be killed.
+    """
+    left = False
+    for pid in _children() - spared:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, os.WNOHANG)
+        # Look again, also where all are reaped: what they had as children is this process's now.
+        left = True
+    return left
+
+
+def kill_children(patience: float = 2.0) -> None:
+    """Kill all descendants of this process, down to the last, or as many as can be killed in that time."""
+    deadline = time.monotonic() + patience
+    while kill_orphans(set()) and time.monotonic() < deadline:
+        time.sleep(0.0005)
+
+
+def _children() -> set[int]:
     try:
-        return [int(child) for child in Path(f"/proc/self/task/{pid}/children").read_bytes().split()]
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_bytes()
     except FileNotFoundError:
-        # A kernel without CONFIG_PROC_CHILDREN (not one of a distribution).
-        return []
+        # A kernel without CONFIG_PROC_CHILDREN (none of a distribution).
+        return set()
+    return {int(child) for child in text.split()}
 
 
 def close_from(first: int) -> None:

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import socket
-import sys
+import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -33,46 +33,41 @@ class _Job:
     ticks: int = 0
 
 
-def main() -> NoReturn:
-    """Serve until the parent, named in `argv[1]`, is gone; then kill every worker and exit."""
-    parent = int(sys.argv[1])
-    linux.close_from(CONTROL_FD + 1)
-    os.chdir("/")
-    parent_fd = os.pidfd_open(parent)
-    if os.getppid() != parent:
-        os._exit(0)
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # The server ends with its parent, not by a signal that was meant for everybody in a service's group.
-        signal.signal(ignored, signal.SIG_IGN)
-    linux.adopt_orphans()
-    linux.set_process_name("docmill-server")
+def main(parent_fd: int, keeper_fd: int) -> NoReturn:
+    """Serve until the parent or the keeper is gone, by their pidfds; then kill every worker and exit."""
     try:
-        _Server(parent_fd).serve()
+        linux.adopt_orphans()
+        linux.set_process_name("docmill-server")
+        _Server(parent_fd, keeper_fd).serve()
+    except BaseException:
+        # What is printed here goes to a file that the parent looks into.
+        traceback.print_exc()
     finally:
+        linux.kill_children()
         os._exit(0)
 
 
 class _Server:
-    def __init__(self, parent_fd: int) -> None:
+    def __init__(self, *lifelines: int) -> None:
         self.control = socket.socket(fileno=CONTROL_FD)
         self.jobs: dict[int, _Job] = {}
         self.by_fd: dict[int, _Job] = {}
         self.poll = select.poll()
         self.poll.register(CONTROL_FD, select.POLLIN)
-        self.poll.register(parent_fd, select.POLLIN)
-        self.parent_fd = parent_fd
+        self.lifelines = set(lifelines)
+        for fd in lifelines:
+            self.poll.register(fd, select.POLLIN)
 
     def serve(self) -> None:
         while True:
             ending = [job for job in self.jobs.values() if job.exit]
             ready = {fd for fd, _ in self.poll.poll(1 if ending else None)}
-            if self.parent_fd in ready:
-                break
+            if ready & self.lifelines:
+                return
             for fd in ready:
                 job = self.by_fd.get(fd)
                 if fd == CONTROL_FD:
                     if not self._accept():
-                        self._kill_all()
                         return
                 elif job and fd == job.pidfd:
                     self._collect(job)
@@ -80,7 +75,6 @@ class _Server:
                     self._obey(job)
             for job in [job for job in self.jobs.values() if job.exit]:
                 self._drain(job)
-        self._kill_all()
 
     def _accept(self) -> bool:
         try:
@@ -135,7 +129,8 @@ class _Server:
     def _drain(self, job: _Job) -> None:
         """Report a worker's end once nothing that it left behind can still write a file."""
         job.ticks += 1
-        if self._kill_orphans() and job.ticks < _DRAIN_TICKS:
+        workers = {pid for pid, other in self.jobs.items() if not other.exit}
+        if linux.kill_orphans(workers) and job.ticks < _DRAIN_TICKS:
             return
         _tell(job.status, job.exit)
         self._forget(job.status)
@@ -145,24 +140,6 @@ class _Server:
     def _forget(self, fd: int) -> None:
         if self.by_fd.pop(fd, None):
             self.poll.unregister(fd)
-
-    def _kill_orphans(self) -> bool:
-        """Kill and reap what dead workers left behind; true where some of it is still dying."""
-        left = False
-        for pid in linux.children():
-            if pid not in self.jobs or self.jobs[pid].exit:
-                os.kill(pid, signal.SIGKILL)
-                left |= os.waitpid(pid, os.WNOHANG)[0] == 0
-        return left
-
-    def _kill_all(self) -> None:
-        for pid in self.jobs:
-            _signal_group(pid, signal.SIGKILL)
-        self.jobs.clear()
-        for _ in range(_DRAIN_TICKS):
-            if not self._kill_orphans():
-                return
-            select.select((), (), (), 0.001)
 
 
 _tried: set[str] = set()
@@ -189,7 +166,7 @@ def _signal_group(pid: int, number: int) -> None:
     for send in (os.kill, os.killpg):
         try:
             send(pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             continue
 
 

@@ -20,7 +20,7 @@ from typing import Generic, Literal, NoReturn, TypeVar, overload
 from docmill.errors import DocmillError
 from docmill.processes import linux
 from docmill.processes.failures import as_docmill_error, death
-from docmill.processes.limits import allow_reserve
+from docmill.processes.limits import allow_reserve, applied
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,7 +83,10 @@ def _outcome(function: Callable[[T], R], item: T, page: Callable[[T], int] | Non
         return function(item)
     except Exception as error:
         allow_reserve()
-        return _Failed(as_docmill_error(error, page(item) if page else None))
+        number = page(item) if page else None
+        failure = as_docmill_error(error, applied(), page=number)
+        failure.page = failure.page or number
+        return _Failed(failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class _Pool(Generic[T, R]):
         if sibling.assigned:
             index = sibling.assigned.popleft()
             number = self.page(self.items[index]) if self.page else None
-            self.done[index] = _Failed(death(code, self.doing, number))
+            self.done[index] = _Failed(death(code, applied(), self.doing, number))
         self.todo.extendleft(reversed(sibling.assigned))
 
 
@@ -223,7 +226,7 @@ def _pickle(outcome: object) -> bytes:
     try:
         return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        return pickle.dumps(_Failed(as_docmill_error(error)))
+        return pickle.dumps(_Failed(as_docmill_error(error, applied())))
 
 
 def _read_exactly(fd: int, size: int) -> bytes | None:

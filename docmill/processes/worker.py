@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from docmill.processes import linux
 from docmill.processes.failures import as_docmill_error
 from docmill.processes.frames import ERROR, LOG, MESSAGE, RESULT, write_frame
-from docmill.processes.limits import allow_reserve
+from docmill.processes.limits import allow_reserve, applied
 
 # Descriptor numbers in every worker.
 _FRAMES_FD, _PAYLOAD_FD = 3, 4
@@ -52,25 +52,29 @@ class _Terminated(BaseException):
 
 
 def _call() -> None:
+    doing, page = "", None
+
+    def report(message: dict[str, Any]) -> None:
+        nonlocal page
+        page = message.get("page", page)
+        write_frame(_FRAMES_FD, MESSAGE, message)
+
     try:
         with open(_PAYLOAD_FD, "rb") as file:
-            name, args, limits, log_level = pickle.load(file)
+            name, args, limits, doing, log_level = pickle.load(file)
         limits.apply()
         _forward_logs(log_level)
         module, _, attribute = name.partition(":")
         function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-        result = function(*args, _report)
+        result = function(*args, report)
         _flush()
         write_frame(_FRAMES_FD, RESULT, result)
     except Exception as error:
         allow_reserve()
         trace = traceback.format_exc()
         _flush()
-        write_frame(_FRAMES_FD, ERROR, {"error": as_docmill_error(error).to_dict(), "traceback": trace})
-
-
-def _report(message: dict[str, Any]) -> None:
-    write_frame(_FRAMES_FD, MESSAGE, message)
+        failure = as_docmill_error(error, applied(), doing=doing, page=page)
+        write_frame(_FRAMES_FD, ERROR, {"error": failure.to_dict(), "traceback": trace})
 
 
 def _take_descriptors(frames: int, noise: int, payload: int) -> None:
