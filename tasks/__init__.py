@@ -1,1 +1,1 @@
-"""The Prefect tasks of docmill: load, cache, convert, publish."""
+"""The Prefect tasks of docmill, each a few lines around `docmill.pipeline`."""

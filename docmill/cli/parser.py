@@ -1,0 +1,132 @@
+"""The command line's grammar. The options of a conversion derive from `docmill.options.ConvertOptions`."""
+
+from __future__ import annotations
+
+import argparse
+import typing
+from dataclasses import fields
+
+from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_USAGE, EXIT_WITH_ERRORS
+from docmill.options import ConvertOptions
+
+DESCRIPTION = "Convert documents in batches, as jobs that Prefect runs and shows."
+
+
+def build_parser(version: str) -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command names the module that runs it."""
+    parser = argparse.ArgumentParser(
+        prog="docmill",
+        description=DESCRIPTION,
+        epilog=exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"docmill {version}")
+    parser.set_defaults(command=None, verbose=0)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_convert(commands)
+    _add_info(commands)
+    _add_formats(commands)
+    return parser
+
+
+def exit_codes() -> str:
+    """The exit codes as a text, from the error table."""
+    lines = [
+        "exit codes:",
+        "    0  done",
+        f"  {EXIT_DEFECT:>3}  a defect of docmill",
+        f"  {EXIT_USAGE:>3}  wrong usage",
+        f"  {EXIT_WITH_ERRORS:>3}  done with errors: a page, or some of several sources, failed",
+    ]
+    for error, code in EXIT_CODES.items():
+        if code != EXIT_USAGE:
+            lines.append(f"  {code:>3}  {error.code}: {(error.__doc__ or '').splitlines()[0]}")
+    return "\n".join(lines)
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: str, help: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(module=module)
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log with tracebacks")
+    return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "convert", "convert", "convert documents")
+    parser.epilog = exit_codes()
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="path, URI (file:, http:, https:, s3:, memory:), docmill://ID, or - for standard input",
+    )
+    parser.add_argument(
+        "target", metavar="TARGET", help="path or URI; a folder for several sources; - for standard output"
+    )
+    parser.add_argument("--to", metavar="FORMAT", help="output format, e.g. pdf; default: by TARGET's ending")
+    add_convert_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
+    password = parser.add_mutually_exclusive_group()
+    password.add_argument("--password-env", metavar="NAME", help="variable with the password of the source")
+    password.add_argument("--password-file", metavar="PATH", help="file with the password of the source")
+    parser.add_argument("--direct", action="store_true", help="run without Prefect, in this process")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each source")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "info", "info", "show type, pages, sizes and encoding of documents")
+    parser.add_argument("sources", nargs="+", metavar="FILE", help="path or URI")
+    password = parser.add_mutually_exclusive_group()
+    password.add_argument("--password-env", metavar="NAME", help="variable with the password")
+    password.add_argument("--password-file", metavar="PATH", help="file with the password")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_formats(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "formats", "formats", "show what converts to what, and what is missing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_convert_options(parser: argparse.ArgumentParser) -> None:
+    """Add an argument for each option of `ConvertOptions`, from its declaration."""
+    hints = typing.get_type_hints(ConvertOptions)
+    for option in fields(ConvertOptions):
+        flag = "--" + option.name.replace("_", "-")
+        hint = hints[option.name]
+        kind = next((t for t in typing.get_args(hint) if t is not type(None)), hint)
+        help = option.metadata["help"]
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", default=option.default, help=help)
+            continue
+        if option.default is not None:
+            help += f" (default: {option.default})"
+        choices = option.metadata["choices"] or None
+        parser.add_argument(
+            flag,
+            type=str if choices else kind,
+            choices=choices and [str(choice) for choice in choices],
+            default=option.default,
+            metavar=None if choices else option.metadata["metavar"] or option.name.upper(),
+            help=help.replace("%", "%%"),
+        )
+
+
+def convert_options(arguments: argparse.Namespace) -> ConvertOptions:
+    """The options that the command line sets; raises `InvalidJobData`."""
+    names = [option.name for option in fields(ConvertOptions)]
+    return ConvertOptions(**{name: getattr(arguments, name) for name in names})
+
+
+def password_reference(arguments: argparse.Namespace) -> str | None:
+    """`--password-env` or `--password-file` as a secret's reference."""
+    if arguments.password_env:
+        return f"env:{arguments.password_env}"
+    return f"file:{arguments.password_file}" if arguments.password_file else None

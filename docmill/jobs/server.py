@@ -1,0 +1,208 @@
+"""Which Prefect API a process talks to: a configured one, or an embedded server that lives as long as it.
+
+`prefect_api` sets `PREFECT_API_URL` for this process, so it must be entered before anything imports Prefect.
+The embedded server keeps its database in docmill's own data folder and is a child process that dies with its
+parent, however that ends.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from docmill.errors import PrefectUnavailable
+from docmill.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds until an embedded server must answer: 10 to 16 are usual on 2 cores, a loaded machine takes longer.
+START_TIMEOUT = 180.0
+STOP_TIMEOUT = 10.0
+SETTLE_TIMEOUT = 10.0
+
+
+@contextmanager
+def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Callable[[], str]]:
+    """Choose the Prefect API for this process; yields a function that waits until it answers.
+
+    A URL in the environment or in the user's Prefect profile is used as it is. Else an embedded server is
+    started; the caller can import what it needs meanwhile. The function returns the API's URL and raises
+    `PrefectUnavailable`.
+    """
+    url = configured_url()
+    if url:
+        yield lambda: url
+        return
+    server = EmbeddedServer(settings.data_dir / "prefect")
+    os.environ.update(server.client_environment())
+    server.start()
+    say("starting the embedded Prefect server (about 10 s; set PREFECT_API_URL to use a running one)")
+    try:
+        yield server.wait_until_ready
+    finally:
+        if "prefect" in sys.modules:
+            settle()
+        server.stop()
+
+
+def settle() -> None:
+    """Wait until the API has recorded what this process told it; not from within an event loop.
+
+    Logs and events are sent in the background, and the server writes task runs from events: one that is
+    stopped before would not know how they ended.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import TaskRunSort
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    EventsWorker.drain_all(timeout=SETTLE_TIMEOUT)
+    APILogHandler().flush()
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    before: list[tuple[str, str | None]] | None = None
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=50)
+            now = [(str(run.id), run.state_name) for run in runs]
+            if now == before and all(run.state is None or run.state.is_final() for run in runs):
+                return
+            before = now
+            time.sleep(0.2)
+
+
+def configured_url() -> str | None:
+    """The Prefect API that this user has set up: `PREFECT_API_URL`, or the active profile's."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    if not profiles.exists():
+        # Saves the import of Prefect's settings: an embedded server can start half a second earlier.
+        return None
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+class EmbeddedServer:
+    """A Prefect API server on SQLite in a folder of docmill's, as a child process on a free port."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = home / "server.log"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def client_environment(self) -> dict[str, str]:
+        """What a process needs in its environment, before it imports Prefect, to talk to this server."""
+        return {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.url, **_PRIVATE}
+
+    def start(self) -> None:
+        """Start the server's process; raises `PrefectUnavailable` where its folder cannot be made."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            log_file = self._log.open("wb")
+        except OSError as error:
+            raise PrefectUnavailable(
+                f"the embedded Prefect server's folder {self.home} cannot be written to: {error.strerror}",
+                hint="set DOCMILL_DATA_DIR to a folder of yours, or use --direct",
+            ) from error
+        database = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
+        with log_file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "docmill.jobs.server", str(self.port), str(os.getpid())],
+                env={**os.environ, **_PRIVATE, **_SERVER, "PREFECT_HOME": str(self.home),
+                     "PREFECT_API_DATABASE_CONNECTION_URL": database},
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                # Ctrl-C in the terminal is for the command, which then stops its server in order.
+                start_new_session=True,
+            )  # fmt: skip
+
+    def wait_until_ready(self) -> str:
+        """Wait until the server answers; returns its URL, raises `PrefectUnavailable`."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break
+            if _healthy(self.port):
+                return self.url
+            time.sleep(0.05)
+        raise PrefectUnavailable(
+            "the embedded Prefect server did not start", hint=f"see {self._log}, or use --direct"
+        )
+
+    def stop(self) -> None:
+        """End the server's process."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+#: Nothing of an embedded run leaves this machine.
+_PRIVATE = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+#: Services that a server of one process does without; task runs are recorded from events.
+_SERVER = {
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_API_DATABASE_TIMEOUT": "60",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _serve(port: int, parent: int) -> None:
+    """The child process: Prefect's own application under uvicorn, dying with its parent."""
+    import ctypes
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        return  # the parent died before the line above
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=2)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,78 @@
+"""The flow of one job: load, cache, convert, publish."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from docmill import pipeline
+from docmill.documents.model import LoadedDocument
+from docmill.documents.secrets import SecretResolver
+from docmill.flows.summary import summary_table
+from docmill.jobs.blocks import read_secret_block
+from docmill.jobs.names import FLOW_NAME
+from docmill.jobs.running import run_job
+from docmill.request import ConvertOutcome, ConvertRequest
+from docmill.settings import Settings
+from docmill.tasks.cache import cache
+from docmill.tasks.convert import convert
+from docmill.tasks.load import load
+from docmill.tasks.publish import publish
+from docmill.tasks.threads import in_thread
+
+
+def run_name() -> str:
+    """The flow run's name in the UI, e.g. `scan.tif -> pdf`."""
+    request = flow_run.parameters["request"]
+    if not isinstance(request, ConvertRequest):
+        request = ConvertRequest.from_dict(request)
+    return pipeline.label(request)
+
+
+@flow(name=FLOW_NAME, flow_run_name=run_name, persist_result=False)
+async def convert_document(request: ConvertRequest, user_token: str | None = None) -> State[Any]:
+    """Convert what `request` names and publish it. `user_token` says who asks.
+
+    Ends Completed, Completed with the name WithErrors where pages were left out, Cancelled after an abort, or
+    Failed with the typed error as its data and its words as the message.
+    """
+    started = time.monotonic()
+    settings = Settings.from_env()
+    work = pipeline.Workspace(
+        settings,
+        run_id=str(flow_run.id),
+        attempt=flow_run.run_count or 1,
+        secrets=SecretResolver(block=read_secret_block),
+    )
+    try:
+        return await run_job(lambda: _stages(work, request, started), output_name=request.document_name)
+    finally:
+        await in_thread(lambda abort: work.remove())
+
+
+async def _stages(work: pipeline.Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
+    documents, ids = [], []
+    for index, source in enumerate(request.sources):
+        document = await load(work, request, index, name=pipeline.short_name(source))
+        documents.append(document)
+        ids.append((await cache(work, document)).document_id)
+    converted = await convert(work, request, documents, label=pipeline.label(request))
+    name = pipeline.short_name(request.target or "document cache")
+    outcome = await publish(work, request, documents, converted, ids, started, name=name)
+    await _artifacts(outcome, documents, converted)
+    return outcome
+
+
+async def _artifacts(
+    outcome: ConvertOutcome, documents: list[LoadedDocument], converted: pipeline.Converted
+) -> None:
+    await acreate_markdown_artifact(
+        summary_table(outcome, documents, converted), description="what was converted, and how"
+    )
+    if outcome.output_uri.startswith(("http://", "https://")):
+        await acreate_link_artifact(outcome.output_uri, description="the output")

@@ -1,0 +1,79 @@
+"""Where the tasks report: the run's log, its progress artifact, and whoever watches in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from types import TracebackType
+from uuid import UUID
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.logging import get_run_logger
+
+from docmill.engines.base import Progress
+from docmill.errors import Phase
+from docmill.jobs.running import current_job
+from docmill.pipeline import Observer
+
+#: Who watches the flow runs of this context, beside Prefect; the command line sets it.
+current_observer: ContextVar[Observer | None] = ContextVar("docmill_observer", default=None)
+
+
+def begin_stage(phase: Phase) -> None:
+    """Tell that a stage begins: in the job's status."""
+    if job := current_job():
+        job.report.stage(phase)
+
+
+def end_stage(phase: Phase, message: str) -> None:
+    """Tell what a stage came to: in the run's log and to the observer."""
+    get_run_logger().info("%s: %s", phase, message)
+    if observer := current_observer.get():
+        observer.stage(phase, message)
+
+
+class ProgressReport:
+    """Carries an engine's progress into a progress artifact, at most one write a second."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self._interval = interval
+        self._latest: Progress | None = None
+        self._job = current_job()
+        self._observer = current_observer.get()
+        self._artifact: UUID | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    def progress(self, progress: Progress) -> None:
+        """Note where the engine is; cheap, callable from any thread."""
+        self._latest = progress
+        if self._job:
+            self._job.report.page(progress)
+        if self._observer:
+            self._observer.progress(progress)
+
+    async def __aenter__(self) -> ProgressReport:
+        self._artifact = await acreate_progress_artifact(progress=0.0, description="pages converted")
+        self._writer = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        if error is None and self._artifact is not None:
+            await aupdate_progress_artifact(self._artifact, progress=100.0, description="all pages converted")
+
+    async def _write(self) -> None:
+        written = None
+        while True:
+            await asyncio.sleep(self._interval)
+            latest = self._latest
+            if latest is None or latest is written or self._artifact is None:
+                continue
+            done = 100.0 * (latest.page - 1) / max(latest.page_count, 1)
+            await aupdate_progress_artifact(
+                self._artifact, progress=done, description=f"page {latest.page} of {latest.page_count}"
+            )
+            written = latest

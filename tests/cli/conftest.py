@@ -1,0 +1,62 @@
+"""The command as a user runs it: a process of its own, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Result:
+    """How a command ended; both outputs as text."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Docmill:
+    """Runs `docmill` in `folder` with a data folder and scratch of its own."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder = folder
+        self.scratch = home / "scratch"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DOCMILL_"))},
+            "DOCMILL_DATA_DIR": str(home / "data"),
+            "DOCMILL_SCRATCH_DIR": str(self.scratch),
+            "HOME": str(home),
+        }
+
+    def __call__(self, *arguments: str | Path, stdin: bytes | None = None, **environment: str) -> Result:
+        done = self.raw(*arguments, stdin=stdin, **environment)
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def raw(
+        self, *arguments: str | Path, stdin: bytes | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "docmill", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment | environment,
+            input=stdin,
+            capture_output=True,
+            timeout=240,
+            check=False,
+        )
+
+    def leftovers(self) -> list[str]:
+        """What is left in scratch."""
+        return sorted(path.name for path in self.scratch.glob("*"))
+
+
+@pytest.fixture
+def docmill(tmp_path: Path) -> Docmill:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Docmill(folder, tmp_path / "home")

@@ -1,0 +1,217 @@
+"""`docmill convert --direct`: what comes out, what is said, and the exit code of every kind of failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from docmill.errors import EXIT_CODES
+from tests.support import check_pdf, page_count, pdfinfo
+
+
+@pytest.fixture
+def scan(docmill) -> Path:
+    """A TIFF of three pages, 1 bit, at 200 dpi."""
+    path = docmill.folder / "scan.tif"
+    pages = [Image.new("1", (850, 1100), 1) for _ in range(3)]
+    for number, page in enumerate(pages):
+        page.paste(0, (100, 100 * (number + 1), 500, 100 * (number + 1) + 50))
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="group4", dpi=(200, 200))
+    return path
+
+
+def test_a_scan_becomes_a_pdf_of_the_same_size(docmill, scan):
+    result = docmill("convert", "scan.tif", "scan.pdf", "--direct")
+    assert (result.code, result.out) == (0, "")
+    assert "convert: 3 pages, tiff -> pdf" in result.err
+    info = pdfinfo(docmill.folder / "scan.pdf")
+    assert "Pages:           3" in info
+    assert "Page size:       306 x 396 pts" in info
+    check_pdf(docmill.folder / "scan.pdf")
+    assert docmill.leftovers() == []
+
+
+def test_json_is_for_programs(docmill, scan):
+    result = docmill("convert", scan, "out.pdf", "--direct", "--json")
+    outcome = json.loads(result.out)
+    assert (result.code, result.err) == (0, "")
+    assert outcome["page_count"] == 3
+    assert outcome["output_bytes"] == (docmill.folder / "out.pdf").stat().st_size
+
+
+def test_standard_input_and_output(docmill, scan):
+    done = docmill.raw("convert", "-", "-", "--to", "pdf", "--direct", "-q", stdin=scan.read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"%PDF-")
+
+
+def test_pages_and_title(docmill, scan):
+    assert docmill("convert", scan, "out.pdf", "--direct", "--pages", "3,1", "--title", "Größe").code == 0
+    assert "Title:           Größe" in pdfinfo(docmill.folder / "out.pdf")
+    assert page_count(docmill.folder / "out.pdf") == 2
+
+
+def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill, scan):
+    (docmill.folder / "bad.tif").write_bytes(b"not a picture")
+    (docmill.folder / "b.tif").write_bytes(scan.read_bytes())
+    result = docmill("convert", "bad.tif", "scan.tif", "b.tif", "pdfs/", "--to", "pdf", "--direct")
+    assert result.code == 3
+    assert result.err.count("docmill:") == 1
+    assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
+
+
+def test_a_tiff_under_another_name_is_still_a_tiff(docmill, scan):
+    scan.rename(docmill.folder / "picture.png")
+    result = docmill("convert", "picture.png", "out.pdf", "--direct")
+    assert result.code == 0
+    assert "TIFF, 3 pages" in result.err
+
+
+def failing(docmill, *arguments: str | Path, **environment: str) -> tuple[str, str]:
+    """The error's class and its line; checks what holds for every failure."""
+    result = docmill("convert", *arguments, "--direct", "-q", **environment)
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("docmill: ")
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert docmill.leftovers() == []
+    names = {code: cls.__name__ for cls, code in EXIT_CODES.items()}
+    return names[result.code], lines[0]
+
+
+def untouched(docmill, name: str = "out.pdf") -> bool:
+    names = (name, f".{name}", ".docmill")
+    return not any(path.name.startswith(names) for path in docmill.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", "CorruptDocument"),
+        (b"This is a letter, not a picture.\n" * 20, "UnknownFormat"),
+        (b"\x00\x01\x02\x03" * 100, "UnknownFormat"),
+        (b"II*\x00\x08\x00\x00\x00\xff\xff", "CorruptDocument"),
+        (b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, "CorruptDocument"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "CorruptDocument"),
+    ],
+    ids=["empty", "text", "noise", "tiff-cut", "png-cut", "jpeg-cut"],
+)
+def test_what_is_no_picture_is_refused(docmill, content, error):
+    (docmill.folder / "in.png").write_bytes(content)
+    assert failing(docmill, "in.png", "out.pdf")[0] in {error, "UnknownFormat"}
+    assert untouched(docmill)
+
+
+def test_a_missing_source(docmill):
+    assert failing(docmill, "nothing.tif", "out.pdf")[0] == "SourceNotFound"
+
+
+def test_a_folder_is_no_source(docmill):
+    (docmill.folder / "folder").mkdir()
+    kind, line = failing(docmill, "folder", "out.pdf")
+    assert kind in {"SourceNotFound", "InvalidJobData"}
+    assert "folder" in line
+
+
+def test_an_unreachable_host(docmill):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    kind, line = failing(docmill, f"http://127.0.0.1:{port}/scan.tif", "out.pdf")
+    assert kind == "SourceUnavailable"
+    assert f"127.0.0.1:{port}" in line
+
+
+def test_an_unknown_target(docmill, scan):
+    assert failing(docmill, scan, "out.xyz")[0] == "InvalidJobData"
+    assert failing(docmill, scan, "out.pdf", "--to", "floppy")[0] == "InvalidJobData"
+
+
+def test_a_pair_that_does_not_convert(docmill, scan):
+    (docmill.folder / "letter.txt").write_text("hello\n" * 50)
+    assert failing(docmill, "letter.txt", "out.pdf")[0] in {"UnknownFormat", "UnsupportedConversion"}
+
+
+def test_a_destination_that_exists_is_kept(docmill, scan):
+    target = docmill.folder / "out.pdf"
+    target.write_text("mine")
+    kind, line = failing(docmill, scan, "out.pdf")
+    assert kind == "DestinationExists"
+    assert "overwrit" in line
+    assert target.read_text() == "mine"
+    assert docmill("convert", scan, "out.pdf", "--direct", "-q", "--overwrite").code == 0
+    assert page_count(target) == 3
+
+
+def test_source_and_target_the_same(docmill, scan):
+    before = scan.read_bytes()
+    os.link(scan, docmill.folder / "link.pdf")
+    for target in ("scan.tif", "./scan.tif", "link.pdf"):
+        assert failing(docmill, "scan.tif", target, "--to", "pdf", "--overwrite")[0] == "InvalidJobData"
+    assert scan.read_bytes() == before
+
+
+def test_a_destination_folder_that_is_missing(docmill, scan):
+    kind, line = failing(docmill, scan, "nowhere/out.pdf")
+    assert kind.startswith("Destination")
+    assert "nowhere" in line
+
+
+def test_a_page_too_large_names_the_setting(docmill, scan):
+    kind, line = failing(docmill, scan, "out.pdf", DOCMILL_MAX_PAGE_PIXELS="1000")
+    assert kind == "LimitExceeded"
+    assert "DOCMILL_MAX_PAGE_PIXELS" in line
+    assert untouched(docmill)
+
+
+def test_a_source_too_large_names_the_setting(docmill, scan):
+    kind, line = failing(docmill, scan, "out.pdf", DOCMILL_MAX_SOURCE_BYTES="100")
+    assert kind == "LimitExceeded"
+    assert "DOCMILL_MAX_SOURCE_BYTES" in line
+
+
+def test_a_page_range_beyond_the_end(docmill, scan):
+    kind, line = failing(docmill, scan, "out.pdf", "--pages", "2-9")
+    assert kind == "InvalidJobData"
+    assert "3 pages" in line
+
+
+@pytest.fixture
+def damaged(docmill) -> Path:
+    """A TIFF of three pages of which the second cannot be decoded."""
+    path = docmill.folder / "damaged.tif"
+    pages = [Image.effect_noise((300, 300), 60) for _ in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    with Image.open(path) as image:
+        image.seek(1)
+        offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    data = bytearray(path.read_bytes())
+    data[offset + 100 : offset + size] = b"\xff" * (size - 100)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_page_that_cannot_be_decoded_fails_the_job(docmill, damaged):
+    kind, line = failing(docmill, damaged, "out.pdf")
+    assert kind == "CorruptDocument"
+    assert "page 2" in line
+    assert untouched(docmill)
+
+
+def test_resume_converts_the_rest_and_says_so(docmill, damaged):
+    result = docmill("convert", damaged, "out.pdf", "--direct", "--on-error", "resume")
+    assert result.code == 3
+    assert "page 2" in result.err
+    assert page_count(docmill.folder / "out.pdf") == 2
+
+
+def test_a_password_in_a_uri_is_refused_and_not_told(docmill):
+    kind, line = failing(docmill, "http://me:hunter2@127.0.0.1/a.tif", "out.pdf")
+    assert kind == "InvalidJobData"
+    assert "hunter2" not in line

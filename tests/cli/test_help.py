@@ -1,0 +1,47 @@
+"""What the command says of itself comes from the tables that it obeys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from docmill.errors import EXIT_CODES
+from docmill.options import ConvertOptions
+
+HEAVY = ("prefect", "pydantic", "fsspec", "PIL", "asyncio", "rich", "numpy")
+
+
+def test_help_lists_every_exit_code(docmill):
+    result = docmill("--help")
+    assert result.code == 0
+    for error, code in EXIT_CODES.items():
+        assert code == 2 or f"{code:>3}  {error.__name__}: " in result.out
+
+
+def test_every_option_of_a_conversion_is_an_argument(docmill):
+    text = docmill("convert", "--help").out
+    for option in fields(ConvertOptions):
+        assert f"--{option.name.replace('_', '-')}" in text
+
+
+def test_wrong_usage_exits_with_2(docmill):
+    assert docmill("convert", "only-one").code == 2
+    assert docmill("fly").code == 2
+
+
+def test_no_command_shows_the_help(docmill):
+    result = docmill()
+    assert result.code == 0
+    assert "convert" in result.out
+
+
+def test_formats_come_from_the_registry(docmill):
+    assert "pdf" in json.loads(docmill("formats", "--json").out)["tiff"]["to"]
+    assert "TIFF" in docmill("formats").out
+
+
+def test_the_light_commands_import_nothing_heavy(docmill, tmp_path):
+    for arguments in (["--help"], ["formats"]):
+        trace = docmill(*arguments, PYTHONPROFILEIMPORTTIME="1").err
+        imported = {line.rsplit("|", 1)[-1].strip() for line in trace.splitlines()}
+        assert not imported & set(HEAVY), arguments
