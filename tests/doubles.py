@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import mmap
 import os
 import re
 import resource
@@ -139,6 +140,15 @@ def writes_many_files(out_dir: Path) -> None:
     for number in range(100_000):
         (out_dir / f"{number}").write_bytes(bytes(1 << 20))
         time.sleep(0.005)
+
+
+def maps_a_large_file(out_dir: Path) -> None:
+    """Reserves more than there is room for, as a sparse file, and fills it through a mapping: SIGBUS."""
+    with (out_dir / "mapped").open("w+b") as file:
+        file.truncate(8 << 20)
+        with mmap.mmap(file.fileno(), 0) as memory:
+            for offset in range(0, 8 << 20, 4096):
+                memory[offset] = 1
 
 
 def disk_full(out_dir: Path) -> None:

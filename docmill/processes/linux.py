@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -78,11 +77,12 @@ def close_from(first: int) -> None:
                 continue
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 def _prctl(option: int, value: int | bytes) -> None:
+    # Imported here, since parents import this package too, and it costs them 3 ms. The keeper calls this before
+    # it forks the server.
+    import ctypes
+
     argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
-    if _libc.prctl(ctypes.c_int(option), argument, 0, 0, 0) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(ctypes.c_int(option), argument, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
