@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -20,8 +23,10 @@ from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, get_current_settings,
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field
 
+from docmill import sandbox
 from docmill.errors import InvalidJobData
 from docmill.jobs.executor import Executor, load_docmill_flow
+from docmill.jobs.names import FLOW_ENTRYPOINT
 from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -67,11 +72,13 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         polling = {PREFECT_WORKER_QUERY_SECONDS: self._docmill.poll_interval}
         if "query_seconds" in get_current_settings().worker.model_fields_set:
             polling = {}
-        with temporary_settings(updates=polling):
+        with temporary_settings(updates=polling), _stop_at_sigterm():
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
         """Start the executor, then take part in the pool."""
+        sandbox.warm()
+        await asyncio.to_thread(load_docmill_flow, FLOW_ENTRYPOINT)
         self._executor = Executor()
         await asyncio.to_thread(self._executor.start)
         await super().setup()
@@ -109,3 +116,23 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
             return (await self.client.read_deployment(flow_run.deployment_id)).entrypoint
         except ObjectNotFound:
             raise InvalidJobData("the deployment of this flow run is gone") from None
+
+
+@contextmanager
+def _stop_at_sigterm() -> Iterator[None]:
+    """Cancel this task at the first SIGTERM; the second ends the process at once.
+
+    Prefect's own handler passes SIGTERM on as SIGINT, which a shell's background job ignores, and then it
+    never stops.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        if task:
+            task.cancel()
+
+    # Only the main thread takes signals.
+    with suppress(ValueError, RuntimeError):
+        loop.add_signal_handler(signal.SIGTERM, stop)
+    yield

@@ -35,8 +35,11 @@ def run_name() -> str:
 
 
 @flow(name=FLOW_NAME, flow_run_name=run_name, persist_result=False)
-async def convert_document(request: ConvertRequest, user_token: str | None = None) -> State[Any]:
-    """Convert what `request` names and publish it. `user_token` says who asks.
+async def convert_document(
+    request: ConvertRequest, user_token: str | None = None, job_token: str | None = None
+) -> State[Any]:
+    """Convert what `request` names and publish it. `user_token` says who asks, `job_token` for which job; a
+    run that was started without that answers to its own id.
 
     Ends Completed, Completed with the name WithErrors where pages were left out, Cancelled after an abort, or
     Failed with the typed error as its data and its words as the message.

@@ -26,7 +26,7 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from docmill.errors import InvalidJobData
-from docmill.jobs.background import BackgroundLoop
+from docmill.jobs.background import BackgroundLoop, end_task
 from docmill.jobs.sweep import Sweeper
 from docmill.jobs.watch import AbortReason, keep_watching, stop_job
 
@@ -95,8 +95,7 @@ class Executor:
                 sweeping = asyncio.create_task(Sweeper(reruns=self._reruns).keep_sweeping())
                 started.set_result(None)
                 await self._closing.wait()
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
+                await end_task(sweeping)
         except Exception as error:
             if started.done():
                 raise
@@ -188,8 +187,7 @@ async def _stop(
         # Again and again, since a run that only just starts is not watched yet.
         stop_job(flow_run_id, reason)
         await asyncio.wait([task], timeout=0.1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end_task(task)
     try:
         run = await client.read_flow_run(flow_run_id)
         if run.state is None or run.state.is_final():

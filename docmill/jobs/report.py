@@ -21,6 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from docmill.engines.base import Progress as EngineProgress
 from docmill.errors import DocmillError
 from docmill.jobs import labels
+from docmill.jobs.background import end_task
 from docmill.jobs.status import iso_utc
 from docmill.jobs.watch import AbortEvent, AbortReason
 from docmill.request import ConvertOutcome
@@ -57,8 +58,7 @@ class JobReporter:
         try:
             yield
         finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            await end_task(writer)
 
     def stage(self, name: str, note: str = "") -> None:
         """The job has come to another stage (`load`, `cache`, `convert`, `publish`)."""
@@ -114,7 +114,8 @@ class JobReporter:
                 continue
             try:
                 # Within a bound: while the API hangs, the look at the clock below must go on.
-                await asyncio.wait_for(self._write(labels.progress_label(progress)), _CALL_SECONDS)
+                async with asyncio.timeout(_CALL_SECONDS):
+                    await self._write(labels.progress_label(progress))
                 self._written = progress
             except ObjectNotFound:
                 self._abort.trigger(AbortReason.DELETED)

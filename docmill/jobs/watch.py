@@ -21,6 +21,8 @@ from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from docmill.jobs.background import end_task
+
 log = logging.getLogger(__name__)
 
 # The poll costs the server one request for all runs of a process; it bounds how late a missed event is seen.
@@ -99,9 +101,7 @@ class _Watcher:
             self._users -= 1
             if not self._users:
                 tasks, self._tasks = self._tasks, []
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end_task(*tasks)
 
     def add(self, flow_run_id: UUID) -> AbortEvent:
         event = AbortEvent()
