@@ -7,6 +7,7 @@ by name, never ignored.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,13 @@ from typing import Any, TypeVar
 from docmill.errors import InvalidJobData
 
 E = TypeVar("E", bound=StrEnum)
+
+
+class BadPage(StrEnum):
+    """What stands for a page that could not be converted, where the job goes on without it."""
+
+    SKIP = "skip"
+    BLANK = "blank"
 
 
 class OnError(StrEnum):
@@ -62,6 +70,23 @@ class ConvertOptions:
         "frames of an animation; auto: all of GIF and FLI, the first of WebP, AVIF and PNG",
         choices=Frames,
     )
+    size: str | None = option(
+        None,
+        "pixels that a page is to fit into, e.g. 1240x1754, 1240x (width) or x1754 (height)",
+        metavar="WxH",
+    )
+    threshold: int | None = option(
+        None, "gray level, 1 to 255, from which a pixel of a 1-bit page is white; not set: 128", metavar="N"
+    )
+    dither: bool = option(False, "give grays in 1-bit pages by scattered dots (error diffusion)")
+    page_names: str | None = option(
+        None,
+        "names of the files where each page is one; not set: ##name##_Page(##page##).##extension##",
+        metavar="TEMPLATE",
+    )
+    bad_page: BadPage = option(
+        BadPage.SKIP, "what stands for a page that failed, with on_error resume", choices=BadPage
+    )
     on_error: OnError = option(
         OnError.ABORT, "at a page that cannot be converted: stop, or go on with the rest", choices=OnError
     )
@@ -75,6 +100,19 @@ class ConvertOptions:
             raise InvalidJobData(f"quality {self.quality} is not between 1 and 100")
         object.__setattr__(self, "alpha", _member(Alpha, "alpha", self.alpha))
         object.__setattr__(self, "frames", _member(Frames, "frames", self.frames))
+        if self.size is not None:
+            PixelBox.parse(self.size)
+            if self.dpi is not None:
+                raise InvalidJobData(
+                    "dpi and size cannot both be set", hint="each of them decides the pixels"
+                )
+        if self.threshold is not None and not 1 <= self.threshold <= 255:
+            raise InvalidJobData(f"threshold {self.threshold} is not between 1 and 255")
+        if self.threshold is not None and self.dither:
+            raise InvalidJobData("threshold and dither cannot both be set", hint="dither spreads around 128")
+        if self.page_names is not None:
+            PageNames(self.page_names)
+        object.__setattr__(self, "bad_page", _member(BadPage, "bad_page", self.bad_page))
         object.__setattr__(self, "on_error", _member(OnError, "on_error", self.on_error))
 
     def changed(self) -> dict[str, Any]:
@@ -114,6 +152,61 @@ class PageRanges:
                 )
             pages.extend(range(first, end + 1))
         return pages
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBox:
+    """The pixels that a page is to fit into; an axis that is None is free."""
+
+    width: int | None
+    height: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> PixelBox:
+        """Read `1240x1754`, `1240x` and `x1754`; raises `InvalidJobData`."""
+        match = re.fullmatch(r"\s*(\d{0,6})\s*[xX]\s*(\d{0,6})\s*", text, re.ASCII)
+        width, height = (int(part) if part else None for part in match.groups()) if match else (None, None)
+        if (width is None and height is None) or width == 0 or height == 0:
+            raise InvalidJobData(
+                f"'{text}' is no size in pixels", hint="for example 1240x1754, 1240x or x1754"
+            )
+        return cls(width, height)
+
+    def fit(self, width: float, height: float) -> tuple[int, int]:
+        """The largest size in the box that has the proportions of `width` to `height`."""
+        scale = min(
+            self.width / width if self.width else math.inf, self.height / height if self.height else math.inf
+        )
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@dataclass(frozen=True, slots=True)
+class PageNames:
+    """The template for the names of files that hold a page each.
+
+    `##name##`, `##page##` and `##extension##` stand for the document's name, the page's number and the
+    format's file name ending. Raises `InvalidJobData` for a template that names all pages the same, or a
+    file elsewhere.
+    """
+
+    template: str = "##name##_Page(##page##).##extension##"
+
+    def __post_init__(self) -> None:
+        fields = re.findall("##(.*?)##", self.template)
+        unknown = sorted(set(fields) - {"name", "page", "extension"})
+        if unknown:
+            raise InvalidJobData(
+                f"page_names knows no ##{unknown[0]}##", hint="it knows ##name##, ##page## and ##extension##"
+            )
+        if "page" not in fields:
+            raise InvalidJobData("page_names has no ##page##, so all pages would have the same name")
+        if re.search(r"[/\\\0-\x1f]", self.template) or self.template.startswith("."):
+            raise InvalidJobData("page_names must be a plain file name, without a folder")
+
+    def name(self, name: str, page: int, extension: str) -> str:
+        """The name of a page's file."""
+        values = {"name": name, "page": str(page), "extension": extension}
+        return re.sub("##(name|page|extension)##", lambda match: values[match[1]], self.template)
 
 
 def _member(enum: type[E], name: str, value: Any) -> E:

@@ -1,0 +1,101 @@
+"""A page of pixels, as bands of rows from the top, so that it need not be in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Of uint8, uint16, int32 or float32.
+Rows: TypeAlias = NDArray[Any]
+Bytes: TypeAlias = NDArray[np.uint8]
+
+
+class Color(StrEnum):
+    """What the samples of a pixel mean."""
+
+    GRAY = "gray"
+    RGB = "RGB"
+    PALETTE = "palette"
+    CMYK = "CMYK"
+
+
+CHANNELS = {Color.GRAY: 1, Color.RGB: 3, Color.PALETTE: 1, Color.CMYK: 4}
+
+
+@dataclass(slots=True, kw_only=True)
+class PageImage:
+    """A page of pixels.
+
+    A band is an array of rows x samples, pixel by pixel; samples of 1, 2 and 4 bits are packed into bytes
+    from the high bit, each row from a new byte on. Gray is 0 for black, CMYK 0 for no ink; alpha comes last
+    and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts`
+    are fields of text to keep, by their tag in TIFF and Exif. All bands but the last have `band_rows` rows.
+    """
+
+    width: int
+    height: int
+    color: Color
+    bits: int
+    bands: Iterable[Rows]
+    band_rows: int
+    alpha: bool = False
+    is_float: bool = False
+    palette: bytes = b""
+    dpi: tuple[float, float] | None = None
+    icc: bytes = b""
+    exif: bytes = b""
+    orientation: int = 1
+    texts: Mapping[int, bytes] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel."""
+        return CHANNELS[self.color] + self.alpha
+
+    @property
+    def row_bytes(self) -> int:
+        return (self.width * self.samples * self.bits + 7) // 8
+
+    @property
+    def is_whole(self) -> bool:
+        """If the page is one band."""
+        return self.band_rows >= self.height
+
+    def whole(self) -> Rows:
+        """All rows of a page that is one band."""
+        (band,) = self.bands
+        return band
+
+    def strips(self, rows: int) -> Iterator[Rows]:
+        """The rows in runs of `rows`, which divides `band_rows` where there are several bands."""
+        for band in self.bands:
+            for top in range(0, len(band), rows):
+                yield band[top : top + rows]
+
+
+def pack_bits(samples: Bytes, bits: int) -> Bytes:
+    """Rows of samples (0 to 2^bits - 1), a byte each, packed into bytes from the high bit."""
+    if bits == 8:
+        return samples
+    if bits == 1:
+        return np.packbits(samples, axis=1)
+    per_byte = 8 // bits
+    height, width = samples.shape
+    padded = np.zeros((height, -(-width // per_byte) * per_byte), np.uint8)
+    padded[:, :width] = samples
+    packed = np.left_shift(padded[:, 0::per_byte], 8 - bits, dtype=np.uint8)
+    for position in range(1, per_byte):
+        packed |= np.left_shift(padded[:, position::per_byte], 8 - bits * (position + 1), dtype=np.uint8)
+    return packed
+
+
+def bytes_of(rows: Rows, order: Literal["<", ">"]) -> Bytes:
+    """Rows as bytes, samples of several bytes in the given order (`<`, `>`)."""
+    if rows.dtype != np.uint8:
+        rows = rows.astype(rows.dtype.newbyteorder(order), copy=False)
+    return np.ascontiguousarray(rows).view(np.uint8)

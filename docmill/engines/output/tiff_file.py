@@ -1,0 +1,162 @@
+"""The streaming writer of a TIFF with any number of pages, in memory that does not grow with their size.
+
+Strips go to the file as they come, all directories after them: whether offsets need 32 bits or the 64 of
+BigTIFF is then known, and a reader finds all directories side by side.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from docmill.engines.output.tiff_page import LONG, SHORT, TiffField, TiffPage
+from docmill.tiff import Tag
+
+_SOFTWARE, _PAGE_NUMBER = 305, 297
+_ONE_PAGE_OF_MANY = 2
+_LONG8 = 16
+_COPY = 1 << 20
+# The larger header, of BigTIFF; the smaller one leaves 8 bytes of it unused.
+_HEADER = 16
+_CLASSIC_LIMIT = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A page in the file: where its strips begin, and what its directory is to say."""
+
+    offset: int
+    page: TiffPage
+
+
+class TiffFile:
+    """Writes a TIFF page by page; a context manager that completes the file, unless an exception passes.
+
+    BigTIFF where the file would reach `classic_limit` bytes, by default the 4 GiB that TIFF's offsets hold.
+    """
+
+    def __init__(self, path: Path, *, classic_limit: int = _CLASSIC_LIMIT) -> None:
+        self._limit = classic_limit
+        self._file = path.open("wb")
+        self._file.write(bytes(_HEADER))
+        self._pages: list[_Stored] = []
+        self._shared: dict[bytes, int] = {}
+
+    def __enter__(self) -> TiffFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with self._file:
+            if kind is None:
+                self._write_directories()
+
+    def add(self, page: TiffPage) -> None:
+        """Take over the strips of a page from its file, which stays."""
+        self._align()
+        self._pages.append(_Stored(self._file.tell(), page))
+        with page.path.open("rb") as strips:
+            shutil.copyfileobj(strips, self._file, _COPY)
+
+    def _write_directories(self) -> None:
+        self._align()
+        start = self._file.tell()
+        # All values of all directories at their largest; the limit need not be hit to the byte.
+        room = sum(_room(stored.page) for stored in self._pages)
+        layout = _BIG if start + room >= self._limit else _CLASSIC
+        self._file.seek(0)
+        self._file.write(layout.header(start))
+        self._file.seek(start)
+        for number, stored in enumerate(self._pages):
+            self._write_directory(layout, stored, number)
+
+    def _write_directory(self, layout: _Layout, stored: _Stored, number: int) -> None:
+        fields = self._fields(layout, stored, number)
+        start = self._file.tell()
+        end = start + layout.directory_size(len(fields))
+        entries = []
+        outside = bytearray()
+        for tag, field in sorted(fields.items()):
+            place = field.data
+            if len(place) > layout.inline:
+                offset = self._shared.get(place)
+                if offset is None:
+                    offset = end + len(outside)
+                    outside += place + bytes(len(place) % 2)
+                    if tag == Tag.ICC_PROFILE:
+                        # The same for all pages as a rule, and the largest of all values.
+                        self._shared[place] = offset
+                place = layout.offset(offset)
+            entries.append(layout.entry(tag, field, place))
+        is_last = number + 1 == len(self._pages)
+        following = 0 if is_last else end + len(outside)
+        self._file.write(layout.directory(entries, following))
+        self._file.write(outside)
+
+    def _fields(self, layout: _Layout, stored: _Stored, number: int) -> dict[int, TiffField]:
+        page = stored.page
+        offsets, at = [], stored.offset
+        for size in page.strip_sizes:
+            offsets.append(at)
+            at += size
+        fields = dict(page.fields)
+        fields[Tag.STRIP_OFFSETS] = layout.offsets(offsets)
+        fields[Tag.STRIP_BYTE_COUNTS] = layout.offsets(page.strip_sizes)
+        fields.setdefault(_SOFTWARE, TiffField(2, 8, b"docmill\0"))
+        count = len(self._pages)
+        if count > 1:
+            fields[Tag.NEW_SUBFILE_TYPE] = TiffField(LONG, 1, struct.pack("<I", _ONE_PAGE_OF_MANY))
+            if count <= 0xFFFF:
+                fields[_PAGE_NUMBER] = TiffField(SHORT, 2, struct.pack("<HH", number, count))
+        return fields
+
+    def _align(self) -> None:
+        """Offsets are even (TIFF 6.0, section 2)."""
+        if self._file.tell() % 2:
+            self._file.write(b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The sizes in which classic TIFF and BigTIFF differ, as struct codes."""
+
+    version: bytes
+    count: str
+    offset_code: str
+    offset_type: int
+
+    @property
+    def inline(self) -> int:
+        """The bytes of a value that stand in its entry."""
+        return struct.calcsize(self.offset_code)
+
+    def header(self, first: int) -> bytes:
+        return b"II" + self.version + self.offset(first)
+
+    def offset(self, value: int) -> bytes:
+        return struct.pack("<" + self.offset_code, value)
+
+    def offsets(self, values: Sequence[int]) -> TiffField:
+        data = struct.pack(f"<{len(values)}{self.offset_code}", *values)
+        return TiffField(self.offset_type, len(values), data)
+
+    def entry(self, tag: int, field: TiffField, place: bytes) -> bytes:
+        head = struct.pack("<HH" + self.offset_code, tag, field.type, field.count)
+        return head + place.ljust(self.inline, b"\0")
+
+    def directory_size(self, entries: int) -> int:
+        return struct.calcsize("<" + self.count) + entries * (4 + 2 * self.inline) + self.inline
+
+    def directory(self, entries: list[bytes], following: int) -> bytes:
+        return struct.pack("<" + self.count, len(entries)) + b"".join(entries) + self.offset(following)
+
+
+_CLASSIC = _Layout(struct.pack("<H", 42), "H", "I", LONG)
+_BIG = _Layout(struct.pack("<HHH", 43, 8, 0), "Q", "Q", _LONG8)
+
+
+def _room(page: TiffPage) -> int:
+    values = sum(len(field.data) for field in page.fields.values())
+    return 1024 + values + 16 * len(page.strip_sizes)
