@@ -93,6 +93,14 @@ class Format:
     def extension(self) -> str:
         return self.extensions[0]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Engines get their target from another process and may still ask `format is PNG`.
+        return _format_named, (self.name,)
+
+
+def _format_named(name: str) -> Format:
+    return BY_NAME[name]
+
 
 PDF = Format("pdf", "PDF", "application/pdf", ("pdf",), multipage=True)
 TIFF = Format("tiff", "TIFF", "image/tiff", ("tif", "tiff"), multipage=True)
@@ -259,8 +267,8 @@ def target_for(file_name: str, to: str | None = None) -> Target:
     format = BY_EXTENSION.get(extension)
     if format is None:
         raise InvalidJobData(
-            f"the name '{file_name}' does not say which format to write",
-            hint="give it an ending, or name the format with --to",
+            f"the output format does not follow from the target '{file_name}'",
+            hint="give the target a known ending, or name the format (--to pdf)",
         )
     if format is ZIP:
         raise InvalidJobData(

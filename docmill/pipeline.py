@@ -24,7 +24,7 @@ from docmill.engines.base import EngineOptions, EngineResult, Progress
 from docmill.engines.registry import Route, plan_route
 from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase
 from docmill.facts import DocumentFacts
-from docmill.formats import BY_EXTENSION, BY_MIME_TYPE, Target, target_from_name
+from docmill.formats import BY_MIME_TYPE, Target, target_for
 from docmill.processes import AbortFlag
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
@@ -285,15 +285,7 @@ def commit(
 
 def target_of(request: ConvertRequest) -> Target:
     """The output format: `to` where it is set, else by the target's ending; raises `InvalidJobData`."""
-    if request.to:
-        return target_from_name(request.to)
-    ending = Path(_name_of(request.target or "")).suffix.lstrip(".").lower()
-    if ending in BY_EXTENSION:
-        return Target(BY_EXTENSION[ending])
-    raise InvalidJobData(
-        f"the output format does not follow from the target '{request.target or ''}'",
-        hint="give the target a known ending, or name the format (--to pdf)",
-    )
+    return target_for(_name_of(request.target or ""), request.to)
 
 
 def destination(request: ConvertRequest, outputs: int = 1) -> str:

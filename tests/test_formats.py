@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,11 @@ def test_the_target_of_a_file_name(file_name, to, target):
 def test_file_names_that_do_not_tell(file_name):
     with pytest.raises(InvalidJobData):
         target_for(file_name)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_format_stays_itself_in_another_process(format):
+    assert pickle.loads(pickle.dumps(Target(format))).format is format
 
 
 @pytest.mark.parametrize("format", RasterImageFormat)

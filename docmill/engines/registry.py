@@ -15,15 +15,21 @@ from typing import cast
 from docmill.engines.base import Engine
 from docmill.errors import InvalidJobData, MissingExtra, UnsupportedConversion
 from docmill.formats import (
+    BITS_PER_PIXEL,
     BMP,
     BY_MIME_TYPE,
     FORMATS,
+    GIF,
+    J2K,
+    JP2,
     JPEG,
     JSON,
+    PCX,
     PDF,
     PNG,
     TEXT,
     TIFF,
+    WEBP,
     Compression,
     Format,
     Target,
@@ -77,6 +83,15 @@ class Route:
         return f"{' -> '.join(names)} by {', '.join(step.engine for step in self.steps)}"
 
 
+_RASTER_TARGETS = frozenset({TIFF, PNG, JPEG, WEBP, BMP, GIF, PCX, JP2, J2K})
+_RASTER_OPTIONS = frozenset({"dpi", "size", "quality", "threshold", "dither", "page_names", "bad_page"})
+# No gray WebP, and no 1 bit JPEG 2000 that others read; a GIF of 8 bits is gray, else it has a palette.
+_RASTER_BITS = frozenset(
+    {(format, bits) for format in (TIFF, PNG, BMP, PCX) for bits in BITS_PER_PIXEL}
+    | {(format, bits) for format in (JPEG, JP2, J2K) for bits in (8, 24)}
+    | {(GIF, 1), (GIF, 8), (WEBP, 24)}
+)
+
 ENGINES: tuple[EngineSpec, ...] = (
     EngineSpec(
         name="raster-to-pdf",
@@ -92,6 +107,18 @@ ENGINES: tuple[EngineSpec, ...] = (
         entry="docmill.engines.pdf_to_text:PdfToText",
         sources=frozenset({PDF}),
         targets=frozenset({TEXT, JSON}),
+    ),
+    EngineSpec(
+        name="pdf-to-raster",
+        title="PDF pages rendered to images, one TIFF of all or a file a page",
+        entry="docmill.engines.pdf_to_raster:PdfToRaster",
+        sources=frozenset({PDF}),
+        targets=_RASTER_TARGETS,
+        options=_RASTER_OPTIONS,
+        compressions=frozenset((TIFF, compression) for compression in Compression),
+        bits_per_pixel=_RASTER_BITS,
+        subsampling=frozenset({TIFF, JPEG}),
+        archives=True,
     ),
 )
 
