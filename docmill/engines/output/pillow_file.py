@@ -68,13 +68,10 @@ def jpeg_bytes(
         extra = {"icc_profile": page.icc or None, "exif": page.exif}
         if page.dpi:
             extra["dpi"] = page.dpi
-    image.save(
-        out,
-        "JPEG",
-        quality=quality,
-        subsampling=f"{subsampling[0]}:{subsampling[1]}:{subsampling[2]}",
-        **extra,
-    )
+    if image.mode != "RGB":
+        # Only colour can be coarser than brightness; libtiff refuses other factors in gray and CMYK.
+        subsampling = Subsampling.FULL
+    image.save(out, "JPEG", quality=quality, subsampling=":".join(subsampling), **extra)
     return out.getvalue()
 
 

@@ -43,7 +43,6 @@ class TiffFile:
         self._file = path.open("wb")
         self._file.write(bytes(_HEADER))
         self._pages: list[_Stored] = []
-        self._shared: dict[bytes, int] = {}
 
     def __enter__(self) -> TiffFile:
         return self
@@ -81,13 +80,9 @@ class TiffFile:
         for tag, field in sorted(fields.items()):
             place = field.data
             if len(place) > layout.inline:
-                offset = self._shared.get(place)
-                if offset is None:
-                    offset = end + len(outside)
-                    outside += place + bytes(len(place) % 2)
-                    if tag == Tag.ICC_PROFILE:
-                        # The same for all pages as a rule, and the largest of all values.
-                        self._shared[place] = offset
+                # Also a profile that all pages have: Pillow skips shared ones once they add up to the file.
+                offset = end + len(outside)
+                outside += place + bytes(len(place) % 2)
                 place = layout.offset(offset)
             entries.append(layout.entry(tag, field, place))
         is_last = number + 1 == len(self._pages)
