@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from typing import Any
+import uuid
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.servers import HttpServer, S3Server
 
 
 @pytest.hookimpl(wrapper=True)
@@ -17,3 +21,31 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
         outcome.outcome = "failed"
         outcome.longrepr = f"skipped, and DOCMILL_TEST_NO_SKIPS is set: {outcome.longrepr}"
     return outcome
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 store for the whole session; see `s3_url`."""
+    from tests.servers import S3Server
+
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder of the test's own in the S3 store, `s3://bucket/<id>`; the environment has its credentials."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def http_server() -> Iterator[HttpServer]:
+    """An HTTP server that fails as it is told to."""
+    from tests.servers import HttpServer
+
+    server = HttpServer()
+    yield server
+    server.stop()

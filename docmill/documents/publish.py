@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from docmill.documents.failures import source_failures
 from docmill.documents.local_files import file_sha256
 from docmill.documents.model import PublishedOutput
 from docmill.documents.uris import parse_location
-from docmill.errors import InvalidJobData, Phase
+from docmill.errors import DestinationExists, InvalidJobData, Phase
 
 TEMPORARY_PREFIX = ".docmill-"
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -165,6 +165,25 @@ def run_of(temporary: str) -> str | None:
     """The run id in a `temporary_name`; None for any other name."""
     match = re.fullmatch(rf"{re.escape(TEMPORARY_PREFIX)}(.+)-[0-9a-f]{{8}}", temporary)
     return match[1] if match else None
+
+
+def already_exists(shown: str) -> DestinationExists:
+    return DestinationExists(
+        f"'{shown}' exists already", hint="choose another name, or allow overwriting", phase=Phase.PUBLISH
+    )
+
+
+def parse_manifest(content: bytes) -> dict[str, Any] | None:
+    """The values of a manifest; None if it is none of docmill's."""
+    try:
+        values: dict[str, Any] = json.loads(content)
+        for file in values["files"]:
+            # Somebody may have written it: it must lead nowhere else.
+            if Path(file["name"]).name != file["name"] or {"size", "sha256"} - file.keys():
+                return None
+        return values if isinstance(values["run_id"], str) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def listing_sha256(files: Sequence[tuple[str, str]]) -> str:

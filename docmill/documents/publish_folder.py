@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,8 +14,16 @@ from typing import Any, Self
 from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import file_sha256, sync_folder, write_all
 from docmill.documents.model import PublishedOutput
-from docmill.documents.publish import TEMPORARY_PREFIX, Order, listing_sha256, run_of, temporary_name
-from docmill.documents.publish_local import already_exists, name_file, stage_file
+from docmill.documents.publish import (
+    TEMPORARY_PREFIX,
+    Order,
+    already_exists,
+    listing_sha256,
+    parse_manifest,
+    run_of,
+    temporary_name,
+)
+from docmill.documents.publish_local import name_file, stage_file
 from docmill.documents.uris import file_uri
 from docmill.errors import DestinationExists, DestinationForbidden, Phase
 
@@ -263,15 +270,9 @@ def _is_file(path: Path, file: dict[str, Any]) -> bool:
 
 
 def _read_manifest(manifest: Path) -> dict[str, Any] | None:
-    """The manifest's values; None if there is none, or it is not docmill's."""
     try:
-        values: dict[str, Any] = json.loads(manifest.read_bytes())
-        for file in values["files"]:
-            # Somebody may have written it: it must lead nowhere else.
-            if Path(file["name"]).name != file["name"] or {"size", "sha256"} - file.keys():
-                return None
-        return values if isinstance(values["run_id"], str) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return parse_manifest(manifest.read_bytes())
+    except OSError:
         return None
 
 

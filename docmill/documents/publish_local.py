@@ -28,9 +28,17 @@ from docmill.documents.local_files import (
     take_name,
 )
 from docmill.documents.model import PublishedOutput
-from docmill.documents.publish import TEMPORARY_PREFIX, Order, Output, Staged, run_of, temporary_name
+from docmill.documents.publish import (
+    TEMPORARY_PREFIX,
+    Order,
+    Output,
+    Staged,
+    already_exists,
+    run_of,
+    temporary_name,
+)
 from docmill.documents.uris import file_uri
-from docmill.errors import DestinationExists, DestinationForbidden, Phase
+from docmill.errors import DestinationForbidden, Phase
 
 _RUN, _SHA256 = "user.docmill.run", "user.docmill.sha256"
 
@@ -130,12 +138,6 @@ def check_free(path: Path, shown: str) -> None:
     """Refuse a name that is taken."""
     if os.path.lexists(path):
         raise already_exists(shown)
-
-
-def already_exists(shown: str) -> DestinationExists:
-    return DestinationExists(
-        f"'{shown}' exists already", hint="choose another name, or allow overwriting", phase=Phase.PUBLISH
-    )
 
 
 def published_before(path: Path, output: Output, run_id: str) -> str | None:

@@ -68,6 +68,12 @@ def open_store(url: str) -> Store:
     location = parse_location(url)
     if location.is_local:
         return LocalStore(location.path.absolute())
+    from docmill.documents.s3 import SCHEMES
+
+    if location.scheme in SCHEMES:
+        from docmill.documents.s3_store import S3Store
+
+        return S3Store(location)
     from docmill.documents.fsspec_store import FsspecStore
 
     return FsspecStore(location)

@@ -80,7 +80,22 @@ def resolved_location(text: str, *, shown: str) -> Location:
     rest = text[match.end() :]
     if not rest.strip("/"):
         raise InvalidJobData(f"'{shown}' names no document")
-    return Location(scheme, f"{scheme}://{rest}", shown)
+    uri = f"{scheme}://{rest}"
+    if scheme in {"http", "https"}:
+        _check_http(uri, shown)
+    return Location(scheme, uri, shown)
+
+
+def _check_http(uri: str, shown: str) -> None:
+    from urllib.parse import urlsplit
+
+    try:
+        host = urlsplit(uri)
+        valid = bool(host.hostname) and (host.port is None or host.port >= 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidJobData(f"'{shown}' is no valid URL", hint="for example https://host/scan.tif")
 
 
 def _file_uri_path(uri: str) -> str:
