@@ -25,6 +25,28 @@ class PageFacts:
     color: str = ""
 
 
+def upright_size(
+    size: tuple[int, int],
+    dpi: tuple[float, float],
+    orientation: int,
+    default_dpi: float,
+    aspect: float = 1.0,
+) -> tuple[float, float]:
+    """Width and height in points of the page of an image of `size` pixels, turned upright.
+
+    `dpi` is that of each axis before it is turned. Where it is 0 the page follows `default_dpi`, with
+    `aspect` times as many pixels an inch vertically: what files tell that name a pixel's shape but no unit.
+    """
+    x, y = dpi if dpi[0] and dpi[1] else (default_dpi, default_dpi * aspect)
+    width, height = size[0] * 72 / x, size[1] * 72 / y
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def plausible_aspect(x: float, y: float) -> float:
+    """Vertical to horizontal density, 1 where it is not one that a device ever had."""
+    return y / x if x > 0 and y > 0 and 0.1 <= y / x <= 10 else 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentFacts:
     """What the probe reads from a file: its MIME type by content and its pages in order.

@@ -10,6 +10,7 @@ from mmap import mmap
 
 from docmill.errors import CorruptDocument
 from docmill.exif import Exif, read_exif
+from docmill.facts import plausible_aspect
 
 Buffer = bytes | mmap
 
@@ -57,7 +58,8 @@ class JpegHeader:
     """What the markers before the first scan say.
 
     `width` and `height` are those of the stored rows, before the Exif orientation is applied. `dpi_x` and
-    `dpi_y` are 0 where the file names no resolution. `adobe_transform` is None without an Adobe marker.
+    `dpi_y` are 0 where the file names no resolution; `aspect` is then their ratio, vertical to horizontal, if
+    it names that. `adobe_transform` is None without an Adobe marker.
     `has_tables` is false for a frame cut out of a Motion JPEG, which relies on the standard's example tables.
     `pictures` are the offsets of the pictures that are pages of their own, more than one in Multi-Picture
     Format. `scan_start` is the offset of the first SOS marker.
@@ -71,6 +73,7 @@ class JpegHeader:
     orientation: int
     dpi_x: float
     dpi_y: float
+    aspect: float
     has_jfif: bool
     adobe_transform: int | None
     icc_profile: bytes | None
@@ -125,7 +128,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
     Raises `CorruptDocument` where the file ends before its first scan or contradicts itself.
     """
     frame: Segment | None = None
-    jfif_dpi: tuple[float, float] | None = None
+    jfif = b""
     has_jfif = False
     adobe: int | None = None
     exif = Exif()
@@ -143,7 +146,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
             frame = segment
         elif segment.marker == _APP0 and payload[:5] == b"JFIF\0":
             has_jfif = True
-            jfif_dpi = _jfif_density(payload) or jfif_dpi
+            jfif = payload
         elif segment.marker == _APP1 and payload[:4] == b"Exif" and exif == Exif():
             exif = read_exif(payload)
         elif segment.marker == _APP1 and _GAIN_MAP in payload:
@@ -168,7 +171,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         raise CorruptDocument("the JPEG has no frame header")
     bits, height, width, components = _frame_header(frame.payload)
     exif_dpi = (exif.dpi_x, exif.dpi_y) if exif.dpi_x and exif.dpi_y else None
-    dpi_x, dpi_y = jfif_dpi or exif_dpi or photoshop_dpi or (0.0, 0.0)
+    dpi_x, dpi_y = _jfif_density(jfif, _JFIF_UNITS) or exif_dpi or photoshop_dpi or (0.0, 0.0)
     return JpegHeader(
         width=width,
         height=height,
@@ -178,6 +181,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         orientation=exif.orientation,
         dpi_x=dpi_x,
         dpi_y=dpi_y,
+        aspect=plausible_aspect(*(_jfif_density(jfif, {0: 1.0}) or (1.0, 1.0))),
         has_jfif=has_jfif,
         adobe_transform=adobe,
         icc_profile=b"".join(icc_chunks[number] for number in sorted(icc_chunks)) or None,
@@ -188,17 +192,22 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
     )
 
 
-def end_of_image(data: Buffer, header: JpegHeader) -> int:
-    """The offset behind the EOI marker of the image whose header was read.
+def end_of_image(data: Buffer, header: JpegHeader) -> tuple[int, bool]:
+    """The offset behind the last scan of the image whose header was read, and whether EOI follows there.
 
-    Checks, without decoding, what a whole stream must have: every component coded in some scan, with its
-    tables defined before, as many restart markers as the frame needs, at least the two bits that a block
-    takes, and EOI. Raises `CorruptDocument` for what is missing.
+    Checks, without decoding, what a whole stream must have: every component coded in some scan, as many
+    restart markers as the frame needs, and at least the bits that its blocks take. Raises `CorruptDocument`
+    for what is missing. A stream without EOI may be whole or not: that, only decoding tells.
     """
     position, interval = header.scan_start, header.restart_interval
     seen: set[int] = set()
     while True:
-        segment = _segment(data, position)
+        try:
+            segment = _segment(data, position)
+        except CorruptDocument:
+            if len(seen) < len(header.components):
+                raise
+            return position, False
         position = segment.start + 4 + len(segment.payload)
         if segment.marker == _EOI:
             break
@@ -207,15 +216,14 @@ def end_of_image(data: Buffer, header: JpegHeader) -> int:
         elif segment.marker == _SOS:
             scanned = _scan_components(segment.payload, header)
             match = _END_OF_SCAN.search(data, position)
-            if match is None:
-                raise CorruptDocument("the JPEG ends within a scan", hint="the file seems to be truncated")
-            _check_scan(data, position, match.start(), header, scanned, interval)
+            end = match.start() if match else len(data)
+            _check_scan(data, position, end, header, scanned, interval)
             seen |= scanned
-            position = match.start()
+            position = end
     count = len(header.components)
     if len(seen) < count:
         raise CorruptDocument(f"the JPEG lacks the data of {count - len(seen)} of its {count} components")
-    return segment.start + 2
+    return segment.start, True
 
 
 def copied_segments(data: Buffer, start: int, header: JpegHeader) -> Iterator[bytes]:
@@ -291,11 +299,15 @@ def _frame_header(payload: bytes) -> tuple[int, int, int, tuple[Component, ...]]
     return payload[0], height, width, tuple(components)
 
 
-def _jfif_density(payload: bytes) -> tuple[float, float] | None:
+# Dots an inch and dots a centimetre; unit 0 means that the densities tell a pixel's shape only.
+_JFIF_UNITS = {1: 1.0, 2: 2.54}
+
+
+def _jfif_density(payload: bytes, units: dict[int, float]) -> tuple[float, float] | None:
     if len(payload) < 12:
         return None
     x, y = int.from_bytes(payload[8:10], "big"), int.from_bytes(payload[10:12], "big")
-    factor = {1: 1.0, 2: 2.54}.get(payload[7])  # 0: an aspect ratio only
+    factor = units.get(payload[7])
     return (x * factor, y * factor) if factor and x and y else None
 
 
@@ -369,7 +381,7 @@ def _check_scan(
         expected = -(-units // interval) - 1
         if restarts < expected:
             raise CorruptDocument(
-                f"the JPEG lacks {expected - restarts} of the {expected} restart intervals of a scan",
+                f"the JPEG lacks {expected - restarts} of a scan's {expected} restart markers",
                 hint="the file seems to be damaged",
             )
     # A block of a baseline scan takes one bit or more for DC and one for AC; progressive runs can take none.

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from docmill import __version__
+from docmill.errors import DocmillError
 
 # Pages of a node of the page tree; readers find a page through two levels.
 _KIDS = 64
@@ -44,19 +45,21 @@ class PdfImage:
     components: int = 1
     icc_profile: bytes | None = None
     soft_mask: PdfImage | None = None
+    color_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class PdfPage:
     """A page of one image. The size is that of the upright page in points; `orientation` is the TIFF and EXIF
     Orientation (1 to 8) by which the image is turned onto it; `how` says how its stream came about, e.g.
-    `copied (CCITT Group 4)`."""
+    `copied (CCITT Group 4)`. `damage` says what is wrong with a page that was made all the same."""
 
     image: PdfImage
     width_pt: float
     height_pt: float
     orientation: int = 1
     how: str = ""
+    damage: DocmillError | None = None
 
 
 class PdfWriter:

@@ -91,15 +91,26 @@ def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image
     `formats` restricts the formats tried, by Pillow's names. Raises `UnknownFormat` where none fits, and
     turns what Pillow raises, here and in the body of the `with`, into `CorruptDocument` or `LimitExceeded`.
     """
+    from PIL import Image
+
+    with decoding(), Image.open(path, formats=formats or _known_formats()) as image:
+        yield image
+
+
+@contextmanager
+def decoding(*, truncated: bool = False) -> Iterator[None]:
+    """Let Pillow open and decode in the body, by docmill's rules; its errors become docmill's.
+
+    With `truncated`, pixels that the data ends before are left as the decoder leaves them, gray or black.
+    """
     from PIL import Image, ImageFile, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # docmill checks against its own setting, before pixels are decoded
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    ImageFile.LOAD_TRUNCATED_IMAGES = truncated
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=formats or _known_formats()) as image:
-                yield image
+            warnings.simplefilter("ignore")  # of odd metadata: nothing that a user could act on
+            yield
     except DocmillError:
         raise
     except UnidentifiedImageError:
@@ -115,6 +126,8 @@ def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image
         raise CorruptDocument(
             f"the picture cannot be decoded: {_reason(error)}", hint="the file seems to be damaged"
         ) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def check_pixels(width: int, height: int, max_page_pixels: int, *, page: int = 1) -> None:

@@ -9,6 +9,7 @@ from mmap import mmap
 
 from docmill.errors import CorruptDocument
 from docmill.exif import read_exif
+from docmill.facts import plausible_aspect
 
 Buffer = bytes | mmap
 
@@ -45,9 +46,9 @@ class Chunk:
 class PngHeader:
     """What a PNG says beside its pixels.
 
-    `dpi_x` and `dpi_y` are 0 where there is no resolution in metres; `transparency` is tRNS as it stands;
-    `chromaticities` are the eight numbers of cHRM (white, red, green, blue as x, y); `idat` are the ranges of
-    the image's data.
+    `dpi_x` and `dpi_y` are 0 where there is no resolution in metres; `aspect` is then their ratio, vertical
+    to horizontal, if there is one. `transparency` is tRNS as it stands; `chromaticities` are the eight
+    numbers of cHRM (white, red, green, blue as x, y); `idat` are the ranges of the image's data.
     """
 
     width: int
@@ -64,6 +65,7 @@ class PngHeader:
     orientation: int
     dpi_x: float
     dpi_y: float
+    aspect: float
     frames: int
     idat: tuple[tuple[int, int], ...]
     ends: bool
@@ -102,6 +104,13 @@ def read_png_header(data: Buffer) -> PngHeader:
     for chunk in chunks(data):
         if chunk.type == b"IDAT":
             idat.append((chunk.start, chunk.end))
+        elif chunk.type in (b"IHDR", b"PLTE"):
+            # The pixels' own checksum (Adler-32) is looked at when they are read; these have only this one.
+            body = bytes(data[chunk.start : chunk.end])
+            if zlib.crc32(chunk.type + body) != int.from_bytes(data[chunk.end : chunk.end + 4], "big"):
+                name = chunk.type.decode()
+                raise CorruptDocument(f"the PNG's {name} chunk is damaged: its checksum is wrong")
+            first.setdefault(chunk.type, body)
         elif chunk.type == b"IEND":
             ends = True
         else:
@@ -122,7 +131,7 @@ def read_png_header(data: Buffer) -> PngHeader:
         raise CorruptDocument("the PNG's palette is missing or broken")
     if not idat:
         raise CorruptDocument("the PNG has no image data", hint="the file seems to be truncated")
-    dpi_x, dpi_y = _resolution(first.get(b"pHYs", b""))
+    density = _density(first.get(b"pHYs", b""))
     exif = read_exif(first.get(b"eXIf", b""))
     gamma = int.from_bytes(first.get(b"gAMA", b"")[:4], "big") / 100_000
     animation = first.get(b"acTL", b"")
@@ -139,45 +148,34 @@ def read_png_header(data: Buffer) -> PngHeader:
         icc_profile=_icc_profile(first.get(b"iCCP", b"")),
         is_srgb=b"sRGB" in first,
         orientation=exif.orientation,
-        dpi_x=dpi_x or exif.dpi_x,
-        dpi_y=dpi_y or exif.dpi_y,
+        dpi_x=_dpi(density[0]) if density[2] else exif.dpi_x,
+        dpi_y=_dpi(density[1]) if density[2] else exif.dpi_y,
+        aspect=plausible_aspect(*density[:2]),
         frames=max(1, int.from_bytes(animation[:4], "big")) if len(animation) == 8 else 1,
         idat=tuple(idat),
         ends=ends,
     )
 
 
-def chunks(data: Buffer, *, verify: bool = False) -> Iterator[Chunk]:
-    """The chunks in order, up to IEND or the end of the data; with `verify`, their CRCs are checked.
-
-    Raises `CorruptDocument`; without `verify` a truncated end just ends the chunks.
-    """
+def chunks(data: Buffer) -> Iterator[Chunk]:
+    """The chunks in order, up to IEND or the end of the data; one that is cut off ends with the data."""
     position = len(SIGNATURE)
     while True:
         head = data[position : position + 8]
         if len(head) < 8:
-            if verify:
-                raise CorruptDocument("the PNG has no end", hint="the file seems to be truncated")
             return
         start, end = position + 8, position + 8 + int.from_bytes(head[:4], "big")
         chunk = Chunk(bytes(head[4:]), start, min(end, len(data)))
-        if verify:
-            name = chunk.type.decode("latin-1")
-            if end + 4 > len(data):
-                raise CorruptDocument(f"the PNG ends within its {name} chunk", hint="the file is truncated")
-            if zlib.crc32(memoryview(data)[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-                raise CorruptDocument(f"the PNG's {name} chunk is damaged: its checksum is wrong")
         yield chunk
         if chunk.type == b"IEND":
             return
         position = end + 4
 
 
-def _resolution(body: bytes) -> tuple[float, float]:
-    if len(body) != 9 or body[8] != 1:  # 0: an aspect ratio only
-        return 0.0, 0.0
+def _density(body: bytes) -> tuple[int, int, bool]:
+    """Pixels a metre on each axis and True, or False where they tell a pixel's shape only."""
     x, y = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
-    return (_dpi(x), _dpi(y)) if x and y else (0.0, 0.0)
+    return (x, y, body[8] == 1) if len(body) == 9 and x and y else (1, 1, False)
 
 
 def _dpi(per_metre: int) -> float:

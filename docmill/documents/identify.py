@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
-from docmill.facts import DocumentFacts, PageFacts
+from docmill.facts import DocumentFacts, PageFacts, upright_size
 from docmill.formats import BY_EXTENSION, JPEG, MPO, PNG, TIFF, Format
 from docmill.jpeg import JpegHeader, is_jpeg, read_jpeg_header
 from docmill.pictures import (
@@ -25,6 +25,7 @@ from docmill.pictures import (
     resolution,
 )  # fmt: skip
 from docmill.png import is_png, read_png_header
+from docmill.tiff import page_facts
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What people do hand in, told by name although docmill does not read it.
@@ -119,6 +120,7 @@ def _jpeg(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
                 (header.width, header.height),
                 (header.dpi_x, header.dpi_y),
                 orientation=header.orientation,
+                aspect=header.aspect,
                 bits=header.bits * len(header.components),
                 encoding=header.encoding,
                 color=header.color,
@@ -142,6 +144,7 @@ def _png(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
         (header.width, header.height),
         (header.dpi_x, header.dpi_y),
         orientation=header.orientation,
+        aspect=header.aspect,
         bits=header.bits * header.channels,
         encoding="Deflate (interlaced)" if header.interlaced else "Deflate",
         color=header.color,
@@ -151,24 +154,10 @@ def _png(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
 
 
 def _tiff(path: Path, limits: _Limits) -> DocumentFacts:
-    with open_picture(path, formats=("TIFF",)) as image:
-        count = frame_count(image)
-        check_page_count(count, limits.max_pages)
-        pages = []
-        for number in range(count):
-            image.seek(number)
-            pages.append(
-                _page(
-                    limits,
-                    number + 1,
-                    image.size,
-                    resolution(image),
-                    bits=bits_per_pixel(image),
-                    encoding=str(image.info.get("compression", "")),
-                    color=COLORS.get(image.mode, image.mode),
-                )
-            )
-        return DocumentFacts(TIFF.mime_type, tuple(pages))
+    pages, problems = page_facts(path, limits.default_dpi, limits.max_pages)
+    for number, page in enumerate(pages, 1):
+        check_pixels(page.width_px, page.height_px, limits.max_page_pixels, page=number)
+    return DocumentFacts(TIFF.mime_type, pages, problems=problems)
 
 
 def _pdf(path: Path, password: str | None, max_pages: int) -> DocumentFacts:
@@ -205,19 +194,21 @@ def _page(
     dpi: tuple[float, float],
     *,
     orientation: int = 1,
+    aspect: float = 1.0,
     bits: int,
     encoding: str,
     color: str,
 ) -> PageFacts:
     check_pixels(*size, limits.max_page_pixels, page=number)
+    width_pt, height_pt = upright_size(size, dpi, orientation, limits.default_dpi, aspect)
     (width, height), (dpi_x, dpi_y) = size, dpi
     if orientation >= 5:  # a quarter turn
         width, height, dpi_x, dpi_y = height, width, dpi_y, dpi_x
     return PageFacts(
         width_px=width,
         height_px=height,
-        width_pt=width * 72 / (dpi_x or limits.default_dpi),
-        height_pt=height * 72 / (dpi_y or limits.default_dpi),
+        width_pt=width_pt,
+        height_pt=height_pt,
         dpi_x=dpi_x,
         dpi_y=dpi_y,
         bits_per_pixel=bits,

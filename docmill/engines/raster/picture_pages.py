@@ -1,0 +1,99 @@
+"""Pages of all formats that only Pillow reads: decoded, then encoded without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docmill.engines.base import EngineOptions
+from docmill.engines.raster.decoded import decoded_page
+from docmill.engines.raster.jpeg_pages import RESUME_HINT
+from docmill.errors import CorruptDocument, DocmillError
+from docmill.facts import upright_size
+from docmill.options import Frames, OnError
+from docmill.pdf import PdfPage
+from docmill.pictures import (
+    check_page_count, check_pixels, decoding, frame_count, open_picture, picture_exif, picture_format,
+    resolution,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class PicturePages:
+    """The frames of a picture file that are pages, as a `PageSource`."""
+
+    damage: DocmillError | None = None
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        self._options = options
+        self._path = path
+        self._open = ExitStack()
+        self._image = self._open.enter_context(open_picture(path))
+        with decoding():
+            frames = options.options.frames
+            count = frame_count(self._image, every_frame=frames is Frames.ALL)
+        self._count = 1 if frames is Frames.FIRST else count
+        check_page_count(self._count, options.max_pages)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def page(self, number: int) -> PdfPage | Callable[[], PdfPage]:
+        resume = self._options.options.on_error is OnError.RESUME
+        try:
+            with decoding():
+                pixels = self._decode(number)
+        except CorruptDocument as error:
+            if not resume:
+                raise _on_page(error, number, RESUME_HINT) from None
+            return self._partly(number, error)
+        return self._work(pixels, "decoded")
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _decode(self, number: int) -> Image.Image:
+        image = self._image
+        if self._count > 1:
+            image.seek(number - 1)
+        check_pixels(*image.size, self._options.max_page_pixels, page=number)
+        image.load()
+        if self._count == 1:
+            return image
+        # The file goes on to its next frame while this one is encoded in a thread.
+        copy = image.copy()
+        copy.format = image.format
+        return copy
+
+    def _partly(self, number: int, error: CorruptDocument) -> PdfPage:
+        """What Pillow can make of broken data, from a fresh start: a decoder that failed has no way back."""
+        with decoding(truncated=True), open_picture(self._path) as image:
+            if self._count > 1:
+                image.seek(number - 1)
+            image.load()
+            page = self._work(image, "decoded in part")()
+        return replace(page, damage=_on_page(error, number))
+
+    def _work(self, image: Image.Image, how: str) -> Callable[[], PdfPage]:
+        orientation = picture_exif(image).orientation
+        default = self._options.options.dpi or self._options.default_dpi
+        width_pt, height_pt = upright_size(image.size, resolution(image), orientation, default)
+        return partial(
+            decoded_page,
+            image,
+            width_pt=width_pt,
+            height_pt=height_pt,
+            orientation=orientation,
+            how=f"{how} from {picture_format(image).title}",
+            options=self._options,
+        )
+
+
+def _on_page(error: CorruptDocument, number: int, hint: str = "") -> CorruptDocument:
+    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)
