@@ -153,6 +153,9 @@ FORMATS: tuple[Format, ...] = (
     TEXT, JSON, ZIP,
 )  # fmt: skip
 
+RASTER_SOURCES = frozenset(FORMATS) - {PDF, TEXT, JSON, ZIP}
+"""The picture formats; docmill reads all of them."""
+
 BY_NAME = {format.name: format for format in FORMATS}
 BY_MIME_TYPE = {format.mime_type: format for format in FORMATS}
 BY_EXTENSION = {extension: format for format in FORMATS for extension in format.extensions}

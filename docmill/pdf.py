@@ -31,7 +31,7 @@ class PdfImage:
 
     `color_space` is e.g. `b"/DeviceGray"` or an Indexed array; with `icc_profile` set it is the alternate of
     an ICCBased space of `components` components (of an Indexed array: its base is). `data` yields the encoded
-    bytes in order.
+    bytes in order. `color_key` is the Mask array of the samples that are not painted (8.9.6.4).
     """
 
     width: int
@@ -152,6 +152,8 @@ class PdfWriter:
         ]
         if image.soft_mask:
             entries.append(b"/SMask %d 0 R" % self._add_image(image.soft_mask))
+        elif image.color_key:
+            entries.append(b"/Mask" + image.color_key)
         if image.filter:
             entries.append(b"/Filter " + image.filter)
         if image.decode_parms:

@@ -11,15 +11,10 @@ from pathlib import Path
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.raster.source import PageSource, PageWork
-from docmill.engines.raster.tiff_pages import TiffPages
-from docmill.errors import DocmillError, UnsupportedConversion
-from docmill.formats import TIFF
+from docmill.engines.raster.sources import open_pages
+from docmill.errors import DocmillError
 from docmill.options import OnError, PageRanges
 from docmill.pdf import PdfPage, PdfWriter
-
-_SOURCES: dict[str, Callable[[Path, EngineOptions], PageSource]] = {
-    TIFF.mime_type: TiffPages,
-}
 
 
 class RasterToPdf:
@@ -28,10 +23,7 @@ class RasterToPdf:
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
-        opener = _SOURCES.get(options.mime_type)
-        if opener is None:
-            raise UnsupportedConversion(f"{options.mime_type or 'this type'} cannot be converted to PDF")
-        with warnings.catch_warnings(), closing(opener(source, options)) as pages:
+        with warnings.catch_warnings(), closing(open_pages(source, options)) as pages:
             warnings.simplefilter("ignore")  # Pillow's on odd metadata: nothing that a user could act on
             return _convert(pages, out_dir / f"{options.name}.pdf", options, progress)
 
@@ -60,6 +52,8 @@ def _convert(
                 failures.append(PageFailure(number, error.to_dict()))
             else:
                 results.append(_result(number, made))
+                if made.damage:
+                    failures.append(PageFailure(number, made.damage.to_dict()))
         if first_error and not results:
             raise first_error
     if pages.damage:

@@ -17,7 +17,13 @@ from docmill.facts import upright_size
 from docmill.options import Frames, OnError
 from docmill.pdf import PdfPage
 from docmill.pictures import (
-    check_page_count, check_pixels, decoding, frame_count, open_picture, picture_exif, picture_format,
+    check_page_count,
+    check_pixels,
+    decoding,
+    frame_count,
+    open_picture,
+    picture_exif,
+    picture_format,
     resolution,
 )  # fmt: skip
 

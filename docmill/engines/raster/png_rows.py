@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import TYPE_CHECKING
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from docmill.errors import CorruptDocument
 from docmill.png import ADAM7, GRAY_ALPHA, RGB_ALPHA, PngHeader
@@ -129,7 +129,7 @@ def _inflated(data: Buffer, header: PngHeader) -> Iterator[bytes]:
                     return
         if rows := inflate.flush():
             yield rows
-    except isal_zlib.IsalError:
+    except igzip_lib.IsalError:  # type: ignore[misc]
         raise CorruptDocument("the PNG's data is damaged: it cannot be inflated") from None
 
 
