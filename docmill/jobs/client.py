@@ -146,15 +146,7 @@ class JobClient:
                 await abort_run(client, run.id, "deleted by its user")
             await self.wait(user_token, job_token, timeout)
         async with self._api() as client:
-            # Prefect leaves the artifacts of a deleted flow run behind.
-            wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-            while artifacts := await client.read_artifacts(artifact_filter=wanted):
-                for artifact in artifacts:
-                    await client.delete_artifact(artifact.id)
-            try:
-                await client.delete_flow_run(run.id)
-            except ObjectNotFound:
-                pass
+            await delete_run(client, run.id)
         scratch = self._settings.scratch_dir / str(run.id)
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
@@ -246,6 +238,22 @@ async def abort_run(client: PrefectClient, flow_run_id: uuid.UUID, message: str)
             await client.set_flow_run_state(flow_run_id, Cancelled(message=message))
     except ObjectNotFound:
         pass
+
+
+async def delete_run(client: PrefectClient, flow_run_id: uuid.UUID) -> bool:
+    """Delete a flow run and its artifacts, which Prefect would leave behind; False where it was gone."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    while artifacts := await client.read_artifacts(artifact_filter=wanted):
+        for artifact in artifacts:
+            try:
+                await client.delete_artifact(artifact.id)
+            except ObjectNotFound:
+                pass  # somebody else deletes the same run
+    try:
+        await client.delete_flow_run(flow_run_id)
+    except ObjectNotFound:
+        return False
+    return True
 
 
 def _labels_of(run: FlowRun) -> labels.JobLabels:

@@ -124,12 +124,12 @@ class Executor:
 
 
 def load_docmill_flow(entrypoint: str | None) -> Flow[..., Any]:
-    """The flow of a deployment's entrypoint, `docmill.flows.<module>:<function>`.
+    """The flow of a deployment's entrypoint, `docmill.flows.<module>.<function>` or with a colon before it.
 
     Raises `InvalidJobData` for any other, since it would run inside the executor's own process.
     """
-    module, _, name = (entrypoint or "").partition(":")
-    if not module.startswith(FLOWS_PACKAGE):
+    module, _, name = (entrypoint or "").replace(":", ".").rpartition(".")
+    if not f"{module}.".startswith(FLOWS_PACKAGE):
         raise InvalidJobData(
             f"a docmill worker runs docmill's own flows only, not {entrypoint or 'one without entrypoint'}",
             hint="deploy other flows to a work pool of another type, such as process",

@@ -7,3 +7,7 @@ DEPLOYMENT = "docmill"
 """The deployment that jobs are submitted to, on the work pool of `DOCMILL_WORK_POOL`."""
 EMBEDDED_DEPLOYMENT = "embedded"
 """The deployment without a work pool whose runs the process that submits them runs itself."""
+BATCH_FLOW_NAME = "batch"
+CLEANUP_FLOW_NAME = "cleanup"
+FLOW_NAMES = (FLOW_NAME, BATCH_FLOW_NAME, CLEANUP_FLOW_NAME)
+"""All of docmill's flows."""

@@ -29,7 +29,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-from docmill.jobs.names import FLOW_NAME
+from docmill.jobs.names import FLOW_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,23 @@ class Sweeper:
         if run.state_type is StateType.PENDING and (run.labels or {}).get("prefect.worker.type") != "docmill":
             return max(ORPHAN_PENDING_SECONDS, self._dead_seconds)
         return self._dead_seconds
+
+
+async def sweep_once(*, dead_seconds: float = DEAD_SECONDS, reruns: bool = True) -> list[FlowRun]:
+    """`Sweeper.sweep` for whoever does not keep sweeping; returns the runs that were found dead.
+
+    Takes a moment where every run has moved lately, and `dead_seconds` where one has not, to be sure of it.
+    """
+    sweeper = Sweeper(dead_seconds=dead_seconds, reruns=reruns)
+    await sweeper.sweep()
+    async with get_client() as client:
+        runs = await unfinished_runs(client, _WITH_PROCESS)
+    # By this machine's clock, which may differ from the server's: a hint that there is something to wait for.
+    lately = datetime.now(UTC) - timedelta(seconds=dead_seconds / 2)
+    if all(run.updated and run.updated > lately for run in runs):
+        return []
+    await asyncio.sleep(dead_seconds + 1)
+    return await sweeper.sweep()
 
 
 async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) -> bool:
@@ -161,7 +178,7 @@ async def unfinished_runs(client: PrefectClient, kinds: Collection[StateType] = 
     runs: list[FlowRun] = []
     while True:
         page = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOW_NAMES))),
             flow_run_filter=FlowRunFilter(state=states),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=_PAGE,

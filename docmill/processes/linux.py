@@ -12,13 +12,13 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process (SIGKILL) when the thread that forked it ends.
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when the thread that forked it ends.
 
     `parent` is the process id that was seen before the fork: where the parent is gone already, the signal
-    would never come, so this process ends itself.
+    would never come, so this process ends itself. A change of user clears the signal again.
     """
-    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    _prctl(_PR_SET_PDEATHSIG, int(number))
     if os.getppid() != parent:
         os._exit(os.EX_TEMPFAIL)
 

@@ -1,0 +1,174 @@
+"""Deploys docmill's flows to a work pool: `python -m docmill.deployments.deploy [--pool NAME] [--type TYPE]`.
+
+The same as `prefect.yaml` beside this file says. The entry points are module paths, so a worker needs docmill
+installed and no code is pulled. What a person changed in the UI (schedules, parameters, limits) stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import sys
+import time
+import urllib.parse
+from typing import Any
+
+from prefect import Flow
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import get_current_settings
+from prefect.types.entrypoint import EntrypointType
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.base import BaseWorker
+
+from docmill import __version__
+from docmill.flows.batch import convert_batch
+from docmill.flows.cleanup import clean_up
+from docmill.flows.convert import convert_document
+from docmill.jobs.local import answers
+from docmill.jobs.names import DEPLOYMENT
+from docmill.settings import Settings
+
+POOL_TYPES = ("docmill", "process")
+#: When the flow `cleanup` runs, by the clock of the server.
+CLEANUP_CRON = "17 3 * * *"
+SERVER_SECONDS = 180.0
+
+
+def deployments(pool_type: str = "docmill") -> list[tuple[Flow[..., Any], RunnerDeployment]]:
+    """docmill's flows and their deployments for a work pool of this type, not yet applied."""
+    # A job whose worker died is run once more; the pool's own type knows the variable (`docmill.worker`).
+    variables = {"reruns": 1} if pool_type == "docmill" else None
+    return [
+        _deployment(
+            convert_document,
+            "Converts one document. Its runs are jobs: `docmill jobs` lists them.",
+            job_variables=variables,
+        ),
+        _deployment(convert_batch, "Converts many documents, each as a job of its own."),
+        _deployment(
+            clean_up,
+            "Deletes expired documents, scratch of dead runs and old jobs.",
+            schedule=CronSchedule(cron=CLEANUP_CRON),
+        ),
+    ]
+
+
+async def deploy(pool: str, pool_type: str = "docmill") -> list[str]:
+    """Make the work pool and the deployments that are not there or not of this version; returns their names.
+
+    `pool_type` counts where the pool is made; one that is there keeps its type.
+    """
+    changed = []
+    async with get_client() as client:
+        pool_type = await _ensure_pool(client, pool, pool_type)
+        for flow, deployment in deployments(pool_type):
+            name = f"{deployment.flow_name}/{deployment.name}"
+            there = await _find(client, name)
+            if there is None:
+                await deployment.apply(work_pool_name=pool)  # type: ignore[misc]
+            elif there.version != deployment.version or there.work_pool_name != pool:
+                await _bring_up_to_date(client, there, deployment, flow, pool)
+            else:
+                continue
+            changed.append(name)
+    return changed
+
+
+def _deployment(
+    flow: Flow[..., Any], description: str, **options: Any
+) -> tuple[Flow[..., Any], RunnerDeployment]:
+    deployment = RunnerDeployment.from_flow(
+        flow,
+        name=DEPLOYMENT,
+        description=description,
+        tags=["docmill"],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        **options,
+    )
+    # What tells an old deployment from a current one; the schema changes while docmill is developed.
+    schema = repr((deployment.entrypoint, description, parameter_schema(flow).model_dump()))
+    deployment.version = f"{__version__}+{hashlib.sha256(schema.encode()).hexdigest()[:8]}"
+    return flow, deployment
+
+
+async def _bring_up_to_date(
+    client: PrefectClient,
+    there: DeploymentResponse,
+    deployment: RunnerDeployment,
+    flow: Flow[..., Any],
+    pool: str,
+) -> None:
+    """Change what follows from the code; schedules, parameters, tags and limits are the person's."""
+    update = DeploymentUpdate(
+        version=deployment.version,
+        description=deployment.description,
+        entrypoint=deployment.entrypoint,
+        parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(),
+        work_pool_name=pool,
+        tags=there.tags,
+    )
+    await client.update_deployment(there.id, update)
+
+
+async def _find(client: PrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return await client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+async def _ensure_pool(client: PrefectClient, pool: str, pool_type: str) -> str:
+    try:
+        return (await client.read_work_pool(pool)).type
+    except ObjectNotFound:
+        pass
+    worker = BaseWorker.get_worker_class_from_type(pool_type)
+    template = worker.get_default_base_job_template() if worker else {}
+    try:
+        await client.create_work_pool(WorkPoolCreate(name=pool, type=pool_type, base_job_template=template))
+    except ObjectAlreadyExists:
+        # A worker that starts at the same moment makes it too.
+        return (await client.read_work_pool(pool)).type
+    return pool_type
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m docmill.deployments.deploy", description=__doc__)
+    parser.add_argument(
+        "--pool", default=Settings.from_env().work_pool, help="work pool (default: %(default)s)"
+    )
+    parser.add_argument("--type", choices=POOL_TYPES, default="docmill", help="its type, where it is made")
+    parser.add_argument("--wait", action="store_true", help="wait until the Prefect API answers")
+    arguments = parser.parse_args()
+    if arguments.wait:
+        wait_for_api()
+    changed = asyncio.run(deploy(arguments.pool, arguments.type))
+    sys.stdout.write(f"deployed to {arguments.pool}: {', '.join(changed) or 'all was there'}\n")
+
+
+def wait_for_api() -> None:
+    """Wait until the Prefect API that is set up answers; ends the process where it does not."""
+    _wait_for(f"{get_current_settings().api.url}/health")
+
+
+def wait_for_pool(pool: str) -> None:
+    """Wait until the work pool is there; ends the process where nobody makes it."""
+    _wait_for(f"{get_current_settings().api.url}/work_pools/{urllib.parse.quote(pool, safe='')}")
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while not answers(url):
+        if time.monotonic() > deadline:
+            sys.exit(f"nothing answers at {url}")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()

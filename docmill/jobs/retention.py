@@ -1,0 +1,79 @@
+"""Removes finished jobs that are older than an installation keeps them, and tells which runs have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from docmill.jobs.client import delete_run
+from docmill.jobs.names import FLOW_NAMES
+
+_PAGE = 200
+_AT_ONCE = 8
+
+
+async def delete_old_jobs(retention: float, *, dry_run: bool = False) -> list[str]:
+    """Delete runs of docmill's flows that ended more than `retention` seconds ago, with their artifacts.
+
+    A `retention` of 0 keeps all. Returns the names of those that this call deleted (or would).
+    """
+    if not retention:
+        return []
+    before = datetime.now(UTC) - timedelta(seconds=retention)
+    deleted: list[str] = []
+    async with get_client() as client:
+        skip = 0
+        while runs := await _ended(client, {"end_time": {"before_": before}}, offset=skip):
+            if dry_run:
+                deleted.extend(run.name for run in runs)
+            else:
+                mine = await _delete(client, runs)
+                deleted.extend(mine)
+            # What could not be deleted, as another cleanup was quicker or the server failed, comes again.
+            skip += len(runs) if dry_run else 0
+            if not dry_run and not mine:
+                break
+    return deleted
+
+
+async def ended_runs(ids: Collection[UUID]) -> set[UUID]:
+    """Which of these flow runs Prefect knows and has seen the end of."""
+    ended: set[UUID] = set()
+    async with get_client() as client:
+        for chunk in _chunks(list(ids)):
+            ended |= {run.id for run in await _ended(client, {"id": {"any_": [str(id) for id in chunk]}})}
+    return ended
+
+
+async def _ended(client: PrefectClient, conditions: dict[str, Any], offset: int = 0) -> list[FlowRun]:
+    states = {"type": {"any_": sorted(TERMINAL_STATES)}}
+    return await client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": list(FLOW_NAMES)}}),
+        flow_run_filter=FlowRunFilter.model_validate(conditions | {"state": states}),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=_PAGE,
+        offset=offset,
+    )
+
+
+async def _delete(client: PrefectClient, runs: Sequence[FlowRun]) -> list[str]:
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def delete(run: FlowRun) -> str | None:
+        async with at_once:
+            return run.name if await delete_run(client, run.id) else None
+
+    return [name for name in await asyncio.gather(*map(delete, runs)) if name]
+
+
+def _chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for first in range(0, len(ids), _PAGE):
+        yield ids[first : first + _PAGE]

@@ -1,0 +1,40 @@
+"""The Prefect server and its UI, as a process of `docmill up`: `python -m docmill.up.server PORT [SOCKET]`.
+
+Settings come by environment. The modules (4 s) are imported while the database starts whose socket is SOCKET.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+DATABASE_SECONDS = 120.0
+
+
+def main(port: int, database_socket: str | None = None) -> None:
+    """Serve on 127.0.0.1 until SIGTERM."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = create_app(final=True)
+    if database_socket:
+        _wait_for(database_socket)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+def _wait_for(path: str) -> None:
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+    sys.exit(f"the database does not answer at {path}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:3])

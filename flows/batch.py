@@ -1,0 +1,213 @@
+"""The flow that converts many documents, each as a flow run of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from docmill import pipeline
+from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
+from docmill.errors import DocmillError, InvalidJobData
+from docmill.flows.convert import convert_document
+from docmill.formats import target_from_name
+from docmill.jobs.client import abort_run
+from docmill.jobs.names import BATCH_FLOW_NAME
+from docmill.jobs.running import RunningJob, running_job
+from docmill.jobs.status import WITH_ERRORS
+from docmill.jobs.watch import AbortReason
+from docmill.options import ConvertOptions
+from docmill.request import ConvertOutcome, ConvertRequest
+
+#: Rows of the table artifact; more of them make the UI slow. Failures come first.
+MOST_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One document of a batch: its source, where its output goes, and what it came to.
+
+    `state` is one of waiting, skipped, done, done with errors, failed and aborted.
+    """
+
+    source: str
+    target: str
+    state: str = "waiting"
+    pages: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+def run_name() -> str:
+    """The flow run's name in the UI, e.g. `/srv/in/*.tif -> pdf`."""
+    sources = flow_run.parameters["sources"]
+    first = pipeline.short_name(sources[0]) if sources else "nothing"
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return f"{first}{more} -> {flow_run.parameters.get('to') or 'pdf'}"
+
+
+@flow(name=BATCH_FLOW_NAME, flow_run_name=run_name, persist_result=False)
+async def convert_batch(
+    sources: list[str],
+    target: str,
+    to: str = "pdf",
+    options: ConvertOptions | None = None,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    concurrency: int = 2,
+    user_token: str | None = None,
+) -> State[Any]:
+    """Convert what `sources` name (files, folders, patterns, URIs) into the folder `target`.
+
+    Outputs lie below `target` as their sources lie below the folder that was searched. `skip_existing` leaves
+    out what has an output that is not older than the source, so that a batch goes on where it was stopped.
+    A document that fails does not stop the others: the flow ends Completed, Completed with the name
+    WithErrors, or Failed where nothing succeeded.
+    """
+    if concurrency < 1:
+        raise InvalidJobData(f"a concurrency of {concurrency} converts nothing")
+    request = _Batch(target.rstrip("/"), to, options or ConvertOptions(), overwrite, user_token)
+    found = await asyncio.to_thread(find_sources, sources)
+    items = request.items(found)
+    get_run_logger().info("%s found", pipeline.plural(len(items), "document"))
+    async with running_job() as job:
+        # What an earlier attempt of this run has made is there now.
+        skip = skip_existing or (flow_run.run_count or 1) > 1
+        results = await _convert_all(request, found, items, job, concurrency, skip)
+    if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
+        raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
+    await acreate_table_artifact(table(results), description=summary(results))
+    return _final_state(results, aborted=job.abort.is_set())
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What all documents of a batch have in common."""
+
+    target: str
+    to: str
+    options: ConvertOptions
+    overwrite: bool
+    user_token: str | None
+
+    def items(self, found: Sequence[FoundSource]) -> list[BatchItem]:
+        target = target_from_name(self.to)
+        extension = "zip" if target.archive else target.format.extension
+        paths = output_paths(found, extension)
+        return [
+            BatchItem(source.uri, f"{self.target}/{path}") for source, path in zip(found, paths, strict=True)
+        ]
+
+    def request(self, item: BatchItem, *, replace: bool) -> ConvertRequest:
+        return ConvertRequest(
+            sources=(item.source,),
+            target=item.target,
+            to=self.to,
+            options=self.options,
+            overwrite=self.overwrite or replace,
+        )
+
+
+async def _convert_all(
+    batch: _Batch,
+    found: Sequence[FoundSource],
+    items: Sequence[BatchItem],
+    job: RunningJob,
+    concurrency: int,
+    skip_existing: bool,
+) -> list[BatchItem]:
+    at_once = asyncio.Semaphore(concurrency)
+
+    async def convert(source: FoundSource, item: BatchItem) -> BatchItem:
+        async with at_once:
+            if job.abort.is_set():
+                return BatchItem(item.source, item.target, "aborted")
+            stale = False
+            if skip_existing:
+                made = await asyncio.to_thread(modified, item.target)
+                if made is not None and made >= (source.modified or 0):
+                    return BatchItem(item.source, item.target, "skipped", message="its output is there")
+                stale = made is not None
+            return await _convert_one(batch, item, replace=stale)
+
+    # As tasks of one group: an error that is no document's, as of the Prefect API, ends them all.
+    async with asyncio.TaskGroup() as group:
+        watcher = group.create_task(_abort_with(job))
+        tasks = [group.create_task(convert(*each)) for each in zip(found, items, strict=True)]
+        results = [await task for task in tasks]
+        watcher.cancel()
+    return results
+
+
+async def _convert_one(batch: _Batch, item: BatchItem, *, replace: bool) -> BatchItem:
+    def ended(state: str, *, pages: int = 0, seconds: float = 0.0, message: str = "") -> BatchItem:
+        return BatchItem(item.source, item.target, state, pages, seconds, message)
+
+    if "://" not in item.target:
+        await asyncio.to_thread(Path(item.target).parent.mkdir, parents=True, exist_ok=True)
+    state = await convert_document(
+        batch.request(item, replace=replace), user_token=batch.user_token, return_state=True
+    )
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, ConvertOutcome):
+        kind = "done with errors" if result.failures else "done"
+        return ended(kind, pages=result.page_count, seconds=result.seconds, message=state.message or "")
+    if state.is_cancelled():
+        return ended("aborted", message="aborted")
+    return ended("failed", message=str(result) if isinstance(result, DocmillError) else state.message or "")
+
+
+async def _abort_with(job: RunningJob) -> None:
+    """When the batch is to stop, stop the documents that are being converted, and those that just start."""
+    await job.abort.wait()
+    running = {"type": {"any_": ["PENDING", "RUNNING"]}}
+    children = FlowRunFilter.model_validate(
+        {"parent_flow_run_id": {"any_": [job.flow_run_id]}, "state": running}
+    )
+    while job.abort.reason is not AbortReason.LOST:
+        async with get_client() as client:
+            for child in await client.read_flow_runs(flow_run_filter=children):
+                await abort_run(client, child.id, "its batch was stopped")
+        await asyncio.sleep(0.5)
+
+
+def _final_state(results: Sequence[BatchItem], *, aborted: bool) -> State[Any]:
+    message = summary(results)
+    data = [asdict(result) for result in results]
+    failed = sum(result.state == "failed" for result in results)
+    if aborted:
+        return Cancelled(message=f"aborted: {message}")
+    if failed and failed == len(results):
+        return Failed(message=message)
+    if failed or any(result.state == "done with errors" for result in results):
+        return Completed(name=WITH_ERRORS, message=message, data=data)
+    return Completed(message=message, data=data)
+
+
+def summary(results: Sequence[BatchItem]) -> str:
+    """A batch in a line, e.g. `12 documents: 10 done, 2 failed`."""
+    if not results:
+        return "no document matches"
+    states = ["done", "done with errors", "skipped", "failed", "aborted"]
+    counts = [(sum(result.state == state for result in results), state) for state in states]
+    told = ", ".join(f"{count} {state}" for count, state in counts if count)
+    return f"{pipeline.plural(len(results), 'document')}: {told}"
+
+
+def table(results: Sequence[BatchItem]) -> list[dict[str, Any]]:
+    """The artifact's rows, failures first."""
+    order = {"failed": 0, "aborted": 1, "done with errors": 2}
+    rows = sorted(results, key=lambda result: order.get(result.state, 3))
+    return [asdict(row) for row in rows[:MOST_ROWS]]
