@@ -16,7 +16,7 @@ from docmill.jobs.local import NOTE, DataLock, Running, answers
 from docmill.settings import Settings, variable
 from docmill.up.postgres import Postgres
 from docmill.up.supervisor import Part, Supervisor
-from docmill.up.worker import worker_part
+from docmill.up.workers import worker_part
 
 USUAL_PORT = 4200
 
