@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -27,6 +29,9 @@ from docmill.settings import Settings
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from docmill.documents.model import CachedDocument
 
 T = TypeVar("T")
 
@@ -188,6 +193,29 @@ class StatusJobDataRunner:
     ) -> StatusJobData:
         """`wait`, awaitable."""
         return await self._in_background(self._jobs.wait(user_token, job_token, timeout))
+
+    def load_document(
+        self, uri: str, *, document_id: str | None = None, password: str | None = None
+    ) -> CachedDocument:
+        """Load a URI or path into the document cache; its `document_id` is a source for jobs.
+
+        See `docmill.jobs.documents.load_document`.
+        """
+        from docmill.jobs.documents import load_document
+
+        return load_document(uri, self.settings, document_id=document_id, password=password)
+
+    async def aload_document(
+        self, uri: str, *, document_id: str | None = None, password: str | None = None
+    ) -> CachedDocument:
+        """`load_document`, awaitable."""
+        return await asyncio.to_thread(self.load_document, uri, document_id=document_id, password=password)
+
+    def open_document(self, uri: str) -> AbstractContextManager[Path]:
+        """A document as a local file to read, such as a finished job's `output_document_uri`."""
+        from docmill.jobs.documents import open_document
+
+        return open_document(uri, self.settings)
 
     async def _submitted(self, run: Any) -> None:
         """What an embedded runner does with a new flow run; a worker finds it by itself."""
