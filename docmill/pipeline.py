@@ -18,13 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from docmill import targets, wording
 from docmill.documents.model import CachedDocument, LoadedDocument, LoadLimits, PublishedOutput
 from docmill.documents.secrets import SecretResolver
 from docmill.engines.base import EngineOptions, EngineResult, Progress
 from docmill.engines.registry import Route, plan_route
 from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase
 from docmill.facts import DocumentFacts
-from docmill.formats import BY_MIME_TYPE, Target, target_for
 from docmill.processes import AbortFlag
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
@@ -110,13 +110,13 @@ def convert_document(
         documents, ids = [], []
         for index in range(len(request.sources)):
             document = load(work, request, index, abort=abort)
-            observer.stage(Phase.LOAD, describe_source(document))
+            observer.stage(Phase.LOAD, wording.describe_source(document))
             documents.append(document)
             cached = cache(work, document)
             observer.stage(Phase.CACHE, f"cached as {cached.document_id}")
             ids.append(cached.document_id)
         converted = convert(work, request, documents, on_progress=observer.progress, abort=abort)
-        observer.stage(Phase.CONVERT, describe_conversion(converted))
+        observer.stage(Phase.CONVERT, wording.describe_conversion(converted))
         staged = stage(work, request, documents, converted)
         if abort and abort.is_set():
             discard(staged)
@@ -209,7 +209,7 @@ def prepare(
 ) -> tuple[Route, EngineOptions, Path]:
     """What the sandbox needs to run a request: the route, the engine's options, and a fresh folder."""
     document = documents[0]
-    target = target_of(request)
+    target = targets.target_of(request)
     route = plan_route(document.facts.mime_type, target, request.options)
     settings = work.settings
     options = EngineOptions(
@@ -242,7 +242,7 @@ def stage(
             return None
         return stage(
             converted.result.outputs,
-            destination(request, len(converted.result.outputs)),
+            targets.destination(request, len(converted.result.outputs)),
             overwrite=request.overwrite,
             run_id=work.run_id,
             document_name=_output_stem(request, documents[0]),
@@ -281,75 +281,6 @@ def commit(
         failures=tuple({"page": failure.page} | failure.error for failure in result.failures),
         notes=result.notes,
     )
-
-
-def target_of(request: ConvertRequest) -> Target:
-    """The output format: `to` where it is set, else by the target's ending; raises `InvalidJobData`."""
-    return target_for(_name_of(request.target or ""), request.to)
-
-
-def destination(request: ConvertRequest, outputs: int = 1) -> str:
-    """Where the outputs go: a file's URI or path, or with a slash at its end the folder of several.
-
-    Several outputs for a target that names a file go beside it; their names begin with its stem.
-    """
-    target = request.target or ""
-    if is_folder(target):
-        return target.rstrip("/") + "/"
-    return target if outputs == 1 else target[: len(target) - len(target.rpartition("/")[2])] or "./"
-
-
-def is_folder(target: str) -> bool:
-    """Whether a target names a folder: it ends with a slash, or is one on this host."""
-    return target.endswith("/") or ("://" not in target and Path(target).is_dir())
-
-
-def describe_source(document: LoadedDocument) -> str:
-    """A loaded document in a line, e.g. `scan.tif (TIFF, 12 pages, 1.2 MB)`."""
-    facts = document.facts
-    title = BY_MIME_TYPE[facts.mime_type].title if facts.mime_type in BY_MIME_TYPE else facts.mime_type
-    return f"{document.name} ({title}, {plural(facts.page_count, 'page')}, {size_text(document.size)})"
-
-
-def describe_conversion(converted: Converted) -> str:
-    """A conversion in a line, e.g. `12 pages, tiff -> pdf by raster-to-pdf, 0.3 s`."""
-    result = converted.result
-    failed = f", {plural(len(result.failures), 'page')} failed" if result.failures else ""
-    pages = plural(len(result.pages), "page")
-    return f"{pages}{failed}, {converted.route}, {converted.seconds:.1f} s"
-
-
-def label(request: ConvertRequest) -> str:
-    """A request in a few words, e.g. `scan.tif -> pdf`."""
-    first = short_name(request.sources[0])
-    more = f" and {len(request.sources) - 1} more" if len(request.sources) > 1 else ""
-    try:
-        to = target_of(request).name
-    except InvalidJobData:
-        to = short_name(request.target or "?")
-    return f"{first}{more} -> {to}"
-
-
-def short_name(uri: str) -> str:
-    """The last part of a URI or path, at most 60 characters."""
-    name = _name_of(uri) or uri
-    return name if len(name) <= 60 else f"{name[:40]}...{name[-17:]}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 page`, `2 pages`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def size_text(size: float) -> str:
-    """Bytes as a person reads them, in powers of 1000 as file managers show them: `1.2 MB`."""
-    if size < 1000:
-        return f"{size:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 1000:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1000:.1f} TB"
 
 
 class _in_phase:
@@ -416,15 +347,11 @@ def _keep_output(work: Workspace, request: ConvertRequest, converted: Converted)
     )
 
 
-def _name_of(uri: str) -> str:
-    return uri.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name
-
-
 def _output_stem(request: ConvertRequest, document: LoadedDocument) -> str:
     if request.document_name:
         return request.document_name
-    if request.target and not is_folder(request.target):
-        return Path(_name_of(request.target)).stem
+    if request.target and not targets.is_folder(request.target):
+        return Path(targets.last_name(request.target)).stem
     return Path(document.name).stem or "document"
 
 

@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from docmill import pipeline
+from docmill import wording
 from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
 from docmill.errors import DocmillError, InvalidJobData
 from docmill.flows.convert import convert_document
@@ -53,7 +53,7 @@ class BatchItem:
 def run_name() -> str:
     """The flow run's name in the UI, e.g. `/srv/in/*.tif -> pdf`."""
     sources = flow_run.parameters["sources"]
-    first = pipeline.short_name(sources[0]) if sources else "nothing"
+    first = wording.short_name(sources[0]) if sources else "nothing"
     more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
     return f"{first}{more} -> {flow_run.parameters.get('to') or 'pdf'}"
 
@@ -81,7 +81,7 @@ async def convert_batch(
     request = _Batch(target.rstrip("/"), to, options or ConvertOptions(), overwrite, user_token)
     found = await asyncio.to_thread(find_sources, sources)
     items = request.items(found)
-    get_run_logger().info("%s found", pipeline.plural(len(items), "document"))
+    get_run_logger().info("%s found", wording.plural(len(items), "document"))
     async with running_job() as job:
         # What an earlier attempt of this run has made is there now.
         skip = skip_existing or (flow_run.run_count or 1) > 1
@@ -203,7 +203,7 @@ def summary(results: Sequence[BatchItem]) -> str:
     states = ["done", "done with errors", "skipped", "failed", "aborted"]
     counts = [(sum(result.state == state for result in results), state) for state in states]
     told = ", ".join(f"{count} {state}" for count, state in counts if count)
-    return f"{pipeline.plural(len(results), 'document')}: {told}"
+    return f"{wording.plural(len(results), 'document')}: {told}"
 
 
 def table(results: Sequence[BatchItem]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from docmill import pipeline
+from docmill import pipeline, wording
 from docmill.documents.model import LoadedDocument
 from docmill.documents.secrets import SecretResolver
 from docmill.flows.summary import summary_table
@@ -31,7 +31,7 @@ def run_name() -> str:
     request = flow_run.parameters["request"]
     if not isinstance(request, ConvertRequest):
         request = ConvertRequest.from_dict(request)
-    return pipeline.label(request)
+    return wording.label(request)
 
 
 @flow(name=FLOW_NAME, flow_run_name=run_name, persist_result=False)
@@ -61,11 +61,11 @@ async def convert_document(
 async def _stages(work: pipeline.Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
     documents, ids = [], []
     for index, source in enumerate(request.sources):
-        document = await load(work, request, index, name=pipeline.short_name(source))
+        document = await load(work, request, index, name=wording.short_name(source))
         documents.append(document)
         ids.append((await cache(work, document)).document_id)
-    converted = await convert(work, request, documents, label=pipeline.label(request))
-    name = pipeline.short_name(request.target or "document cache")
+    converted = await convert(work, request, documents, label=wording.label(request))
+    name = wording.short_name(request.target or "document cache")
     outcome = await publish(work, request, documents, converted, ids, started, name=name)
     await _artifacts(outcome, documents, converted)
     return outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from docmill import pipeline
+from docmill import pipeline, wording
 from docmill.documents.model import LoadedDocument
 from docmill.request import ConvertOutcome
 
@@ -18,11 +18,11 @@ def summary_table(
     """Markdown: source, output, route, times, and a row a page with its size and how it came about."""
     sources = ", ".join(f"`{_cell(document.uri)}`" for document in documents)
     lines = [
-        f"Output: `{_cell(outcome.output_uri)}` ({pipeline.size_text(outcome.output_bytes)})",
+        f"Output: `{_cell(outcome.output_uri)}` ({wording.size_text(outcome.output_bytes)})",
         "",
         "| | |",
         "|---|---|",
-        f"| source | {sources} ({pipeline.size_text(sum(document.size for document in documents))}) |",
+        f"| source | {sources} ({wording.size_text(sum(document.size for document in documents))}) |",
         f"| pages | {outcome.page_count} |",
         f"| route | {_cell(outcome.route)} |",
         f"| time | {outcome.seconds:.2f} s, of which converting {converted.seconds:.2f} s |",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from docmill import pipeline
+from docmill import pipeline, wording
 from docmill.documents.model import LoadedDocument
 from docmill.errors import Phase
 from docmill.request import ConvertRequest
@@ -25,5 +25,5 @@ async def convert(
         converted = await in_thread(
             lambda abort: pipeline.convert(work, request, documents, on_progress=report.progress, abort=abort)
         )
-    end_stage(Phase.CONVERT, pipeline.describe_conversion(converted))
+    end_stage(Phase.CONVERT, wording.describe_conversion(converted))
     return converted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from docmill import pipeline
+from docmill import pipeline, wording
 from docmill.documents.model import LoadedDocument
 from docmill.errors import Phase
 from docmill.request import ConvertRequest
@@ -18,5 +18,5 @@ async def load(work: pipeline.Workspace, request: ConvertRequest, index: int, na
     """See `docmill.pipeline.load`; `name` is for the run's name in the UI."""
     begin_stage(Phase.LOAD)
     document = await in_thread(lambda abort: pipeline.load(work, request, index, abort=abort))
-    end_stage(Phase.LOAD, pipeline.describe_source(document))
+    end_stage(Phase.LOAD, wording.describe_source(document))
     return document

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from docmill import pipeline
+from docmill import pipeline, targets
 from docmill.cli.display import display_for
 from docmill.cli.main import report
 from docmill.cli.parser import convert_options, password_reference
@@ -29,13 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
         raise InvalidJobData("several sources cannot go to standard output", hint="name a target folder")
-    if len(arguments.sources) > 1 and not pipeline.is_folder(arguments.target):
+    if len(arguments.sources) > 1 and not targets.is_folder(arguments.target):
         raise InvalidJobData(
             f"several sources need a target folder, and '{arguments.target}' is none",
             hint="end its name with a slash",
         )
     with _streams(arguments) as request:
-        pipeline.target_of(request)
+        targets.target_of(request)
         requests = [replace(request, sources=(source,)) for source in request.sources]
         if arguments.direct:
             return _report_all(arguments, _direct(arguments, requests, settings))
@@ -108,7 +108,7 @@ def _streams(arguments: argparse.Namespace) -> Iterator[ConvertRequest]:
             raise InvalidJobData("standard output has no ending to tell the format", hint="name it: --to pdf")
         if arguments.json:
             raise InvalidJobData("--json and the document cannot both go to standard output")
-        output = Path(folder) / f"stdout.{pipeline.target_of(request).format.extension}"
+        output = Path(folder) / f"stdout.{targets.target_of(request).format.extension}"
         yield replace(request, target=str(output))
         if output.exists():
             with output.open("rb") as file:

@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 
-from docmill import pipeline
+from docmill import pipeline, wording
 from docmill.cli.main import report
 from docmill.cli.parser import password_reference
 from docmill.documents.model import LoadedDocument
@@ -44,7 +44,7 @@ def _lines(document: LoadedDocument) -> list[str]:
     format = BY_MIME_TYPE.get(facts.mime_type)
     lines = [
         f"{document.name}: {format.title if format else facts.mime_type} ({facts.mime_type}), "
-        f"{pipeline.plural(facts.page_count, 'page')}, {pipeline.size_text(document.size)}"
+        f"{wording.plural(facts.page_count, 'page')}, {wording.size_text(document.size)}"
         + (", encrypted" if facts.encrypted else "")
     ]
     if facts.title:
