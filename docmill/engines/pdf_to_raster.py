@@ -13,8 +13,8 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
-from docmill.engines.base import EngineOptions, EngineResult, Progress
-from docmill.engines.output.convert import MadePage, convert_pages, page_result
+from docmill.engines.base import EngineOptions, EngineResult, PageResult, Progress
+from docmill.engines.output.convert import MadePage, convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.pdfium_document import open_pdf, selected_pages
@@ -81,7 +81,8 @@ class _Renderer:
                 pdfium.FORM_OnBeforeClosePage(page, form)
             pdfium.FPDF_ClosePage(page)
         dpi = "" if self.box else f" at {self.dpi:g} dpi"
-        return MadePage(encoded, page_result(number, image, f"rendered{dpi} ({encoded.how})"))
+        how = f"rendered{dpi} ({encoded.how})"
+        return MadePage(encoded, PageResult(number, *points, image.width, image.height, how))
 
     def blank(self, number: int) -> PageImage:
         """A white page as large as that page, as far as its size can be told."""

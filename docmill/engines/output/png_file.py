@@ -68,7 +68,8 @@ def _in_bands(page: PageImage) -> Iterator[bytes]:
         for band in page.bands:
             rows = bytes_of(band, ">")
             yield _scanlines(deflate.predict(rows, 1, filter, above), filter)
-            above = rows[-1]
+            # A copy: the next band may come in the same memory.
+            above = rows[-1].copy()
 
     return deflate.stream(bands())
 
