@@ -78,8 +78,8 @@ def close_from(first: int) -> None:
 
 
 def _prctl(option: int, value: int | bytes) -> None:
-    # Imported here, since parents import this package too, and it costs them 3 ms. The keeper calls this before
-    # it forks the server.
+    # Imported here, since parents import this package too, and it costs them 3 ms. The keeper calls this
+    # before it forks the server.
     import ctypes
 
     argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
