@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import typing
 from dataclasses import fields
+from functools import partial
 
+from docmill.cli.jobparser import add_job_commands
 from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_USAGE, EXIT_WITH_ERRORS
 from docmill.options import ConvertOptions
 
@@ -26,6 +28,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_info(commands)
     _add_formats(commands)
+    add_job_commands(partial(_command, commands), add_convert_options, exit_codes())
     return parser
 
 

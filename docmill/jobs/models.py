@@ -161,6 +161,8 @@ class StatusJobData(_WireModel):
     ocr_engine_settings: str | None = None
     ocr_engine_startup_parameters: str | None = None
     flow_run_id: str
+    error_code: str | None = None
+    """The class of the error that ended the job (`docmill.errors`), e.g. `SourceNotFound`."""
     page_count: int = 0
     """Pages of the input that are converted; 0 until it is known."""
     percent: int = 0

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from docmill.errors import PrefectUnavailable
+from docmill.jobs.local import find_running
 from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,11 @@ SETTLE_TIMEOUT = 10.0
 def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Callable[[], str]]:
     """Choose the Prefect API for this process; yields a function that waits until it answers.
 
-    A URL in the environment or in the user's Prefect profile is used as it is. Else an embedded server is
-    started; the caller can import what it needs meanwhile. The function returns the API's URL and raises
-    `PrefectUnavailable`.
+    A URL in the environment or in the user's Prefect profile is used as it is, or else that of a running
+    `docmill up`. Where there is none an embedded server is started; the caller can import what it needs
+    meanwhile. The function returns the API's URL and raises `PrefectUnavailable`.
     """
-    url = configured_url()
+    url = use_running_api(settings)
     if url:
         yield lambda: url
         return
@@ -79,18 +80,38 @@ def settle() -> None:
             time.sleep(0.2)
 
 
+def use_running_api(settings: Settings) -> str | None:
+    """Have this process talk to the Prefect API that is set up, or to that of a running `docmill up`.
+
+    To be called before Prefect is imported. None where there is neither.
+    """
+    if url := configured_url():
+        return url
+    if url := find_running(settings):
+        os.environ["PREFECT_API_URL"] = url
+    return url
+
+
 def configured_url() -> str | None:
-    """The Prefect API that this user has set up: `PREFECT_API_URL`, or the active profile's."""
+    """The Prefect API that this user has set up: `PREFECT_API_URL`, or the active profile's.
+
+    Read off the profile's file, since Prefect, once imported, takes no other API any more.
+    """
     if url := os.environ.get("PREFECT_API_URL"):
         return url
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
     if not profiles.exists():
-        # Saves the import of Prefect's settings: an embedded server can start half a second earlier.
         return None
-    from prefect.settings import get_current_settings
+    import tomllib
 
-    return get_current_settings().api.url
+    try:
+        content = tomllib.loads(profiles.read_text())
+        active = os.environ.get("PREFECT_PROFILE") or content["active"]
+        return content["profiles"][active].get("PREFECT_API_URL") or None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        # A profile that is none is Prefect's to tell.
+        return None
 
 
 class EmbeddedServer:

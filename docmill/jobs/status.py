@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from docmill.errors import error_from_dict
+from docmill.errors import EngineCrashed, JobAborted, error_from_dict
 from docmill.formats import DocumentFormat, RasterImageFormat
 from docmill.jobs.labels import JobLabels, Progress
 from docmill.jobs.models import DEFAULT_JOB_NAME, AnnotationsMode, JobStatus, StatusJobData
@@ -65,6 +65,7 @@ def status_from_run(run: FlowRun, now: datetime, *, default_user: str = "default
         raster_image_bits_per_pixel=job.get("rasterImageBitsPerPixel") or 0,
         annotations_mode=_member(AnnotationsMode, job.get("annotationsMode"), AnnotationsMode.NONE),
         flow_run_id=str(run.id),
+        error_code=_error_code(kind, labels),
         page_count=outcome.page_count if outcome else progress.page_count if progress else 0,
         percent=100 if kind == "COMPLETED" else _percent(progress),
     )
@@ -151,6 +152,18 @@ def _errors(run: FlowRun, kind: str, labels: JobLabels) -> list[str]:
             return [*outcome.failures, *([f"and {_pages(beyond)} more"] if beyond > 0 else [])]
         case _:
             return []
+
+
+def _error_code(kind: str, labels: JobLabels) -> str | None:
+    match kind:
+        case "CANCELLED":
+            return JobAborted.code
+        case "CRASHED":
+            return EngineCrashed.code
+        case "FAILED":
+            return error_from_dict(labels.error or {"message": ""}).code
+        case _:
+            return None
 
 
 def _failure(run: FlowRun, kind: str, labels: JobLabels) -> str:

@@ -1,0 +1,185 @@
+"""`docmill run`, `status`, `abort`, `delete` and `wait`: one job, by its pair of tokens."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docmill.cli.parser import convert_options, password_reference
+from docmill.errors import (
+    ERRORS,
+    EXIT_CODES,
+    EXIT_WITH_ERRORS,
+    InvalidJobData,
+    JobNotFound,
+    PrefectUnavailable,
+)
+from docmill.jobs.server import use_running_api
+from docmill.request import ConvertRequest
+from docmill.settings import Settings
+
+if TYPE_CHECKING:
+    from docmill.jobs.models import StatusJobData
+    from docmill.jobs.runner import StatusJobDataRunner
+
+#: As timeout(1) says it.
+EXIT_TIMEOUT = 124
+LOOK_SECONDS = 0.5
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command that was named."""
+    commands = {"run": _run, "status": _status, "abort": _abort, "delete": _delete, "wait": _wait}
+    settings = Settings.from_env()
+    with job_runner(settings) as runner:
+        return commands[arguments.command](arguments, runner, settings)
+
+
+@contextmanager
+def job_runner(settings: Settings) -> Iterator[StatusJobDataRunner]:
+    """The runner for the Prefect server that is set up or runs here; raises `PrefectUnavailable`."""
+    if use_running_api(settings) is None:
+        raise PrefectUnavailable(
+            "no Prefect server is running here", hint="start `docmill up`, or set PREFECT_API_URL"
+        )
+    from docmill.jobs.runner import StatusJobDataRunner
+
+    with StatusJobDataRunner(settings) as runner:
+        yield runner
+
+
+def _run(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
+    from docmill.jobs.mapping import source_uri
+    from docmill.jobs.models import JobData
+
+    if arguments.target is None and arguments.to is None:
+        raise InvalidJobData(
+            "without a TARGET the format is not known", hint="name it with --to, for example --to pdf"
+        )
+    request = ConvertRequest(
+        sources=(source_uri(arguments.source),),
+        target=_absolute(arguments.target),
+        to=arguments.to,
+        options=convert_options(arguments),
+        overwrite=arguments.overwrite,
+        password=password_reference(arguments),
+    )
+    job_data = JobData(job_name=arguments.name) if arguments.name else JobData()
+    job = runner.submit(request, job_data=job_data, user_token=arguments.user, job_token=arguments.job)
+    if arguments.json:
+        print(json.dumps(job.to_wire(), ensure_ascii=False), flush=True)
+    else:
+        print(f"user {job.user_token}\njob {job.job_token}", flush=True)
+    if not arguments.wait:
+        return 0
+    return _watch_to_the_end(runner, job.user_token, job.job_token, arguments)
+
+
+def _status(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
+    user, job = _pair(arguments, settings)
+    status = runner.query_convert_job_status(user, job)
+    if status is None:
+        raise JobNotFound(f"user {user} has no job {job}", hint="see `docmill jobs`")
+    _print_status(status, arguments)
+    return 0
+
+
+def _abort(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
+    runner.abort_convert_job(*_pair(arguments, settings))
+    return 0
+
+
+def _delete(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
+    try:
+        runner.delete_convert_job(*_pair(arguments, settings))
+    except TimeoutError as error:
+        print(f"docmill: {error}", file=sys.stderr)
+        return EXIT_TIMEOUT
+    return 0
+
+
+def _wait(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
+    return _watch_to_the_end(runner, *_pair(arguments, settings), arguments)
+
+
+def _pair(arguments: argparse.Namespace, settings: Settings) -> tuple[str, str]:
+    if (arguments.job is None) == (arguments.job_option is None):
+        raise InvalidJobData("which job?", hint="name its token once, as JOB or with --job")
+    return arguments.user or settings.default_user, arguments.job or arguments.job_option
+
+
+def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, arguments: argparse.Namespace) -> int:
+    """Tell what a job does until it is completed; its error's exit code."""
+    timeout = getattr(arguments, "timeout", None)
+    deadline = time.monotonic() + timeout if timeout is not None else None
+    told = None
+    while True:
+        status = runner.query_convert_job_status(user, job)
+        if status is None:
+            raise JobNotFound(f"user {user} has no job {job}", hint="was it deleted?")
+        if status.is_completed:
+            return _tell_end(status, arguments)
+        message = status.job_status_message
+        if message != told and not arguments.json:
+            print(message, file=sys.stderr, flush=True)
+        told = message
+        if deadline is not None and time.monotonic() > deadline:
+            print(f"docmill: the job is not completed after {timeout:g} s", file=sys.stderr)
+            return EXIT_TIMEOUT
+        time.sleep(LOOK_SECONDS)
+
+
+def _tell_end(status: StatusJobData, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(status.to_wire(), ensure_ascii=False), flush=True)
+    else:
+        for message in status.error_messages:
+            print(f"docmill: {message}", file=sys.stderr)
+        if status.output_document_uri:
+            print(status.output_document_uri, flush=True)
+    return exit_code(status)
+
+
+def exit_code(status: StatusJobData) -> int:
+    """The exit code that a completed job comes to."""
+    if status.error_code:
+        return EXIT_CODES[ERRORS[status.error_code]]
+    return EXIT_WITH_ERRORS if status.error_messages else 0
+
+
+def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(status.to_wire(), ensure_ascii=False), flush=True)
+        return
+    rows = {
+        "user": status.user_token,
+        "job": status.job_token,
+        "name": status.job_name,
+        "status": status.job_status_message,
+        "progress": f"{status.percent} %",
+        "started": status.job_started_timestamp,
+        "completed": status.job_completed_timestamp,
+        "input": status.input_document_id,
+        "output": status.output_document_uri,
+        "flow run": status.flow_run_id,
+    }
+    for name, value in rows.items():
+        if value:
+            print(f"{name:<9} {value}")
+    for message in status.error_messages:
+        print(f"{'error':<9} {message}")
+
+
+def _absolute(target: str | None) -> str | None:
+    """A path as a worker in another folder finds it, its slash at the end kept."""
+    if target is None or "://" in target or target.startswith("file:"):
+        return target
+    slash = os.sep if target.endswith(os.sep) else ""
+    return str(Path(target).expanduser().absolute()) + slash

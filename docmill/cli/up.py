@@ -1,0 +1,31 @@
+"""`docmill up`: the Prefect server, its UI and workers on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from docmill.errors import InvalidJobData
+from docmill.settings import Settings
+from docmill.up import Database, UpOptions, up
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run everything until a signal asks to stop."""
+    for name in ("workers", "limit", "port"):
+        value = getattr(arguments, name)
+        if value is not None and value < (1 if name == "limit" else 0):
+            raise InvalidJobData(f"--{name} {value} is too small")
+    settings = Settings.from_env()
+    if arguments.data:
+        settings = replace(settings, data_dir=Path(arguments.data).expanduser().absolute())
+    options = UpOptions(
+        port=arguments.port,
+        workers=arguments.workers,
+        limit=arguments.limit,
+        database=Database(arguments.database),
+    )
+    up(settings, options, lambda line: print(f"docmill: {line}", file=sys.stderr, flush=True))
+    return 0
