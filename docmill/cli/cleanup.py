@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from docmill.cleanup import Cleaned, clean_cache, clean_scratch
 from docmill.errors import EngineFailed
 from docmill.jobs.server import use_running_api
-from docmill.pipeline import size_text
 from docmill.settings import Settings
+from docmill.wording import size_text
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
