@@ -31,9 +31,12 @@ PRELOAD = ("docmill.sandbox", "docmill.documents.identify", "docmill.engines.ras
 LOAD = "docmill.engines.registry:load"
 
 
-def warm() -> None:
-    """Start the sandbox's server process, without waiting for it: what the caller imports next overlaps."""
-    processes.warm(PRELOAD)
+def warm(*, fork: bool = False) -> None:
+    """Start the sandbox's server process, without waiting for it: what the caller imports next overlaps.
+
+    `fork` is for a command that has just started (see `processes.warm`).
+    """
+    processes.warm(PRELOAD, fork=fork)
 
 
 class Sandbox:
@@ -86,7 +89,7 @@ class Sandbox:
                 on_message=forward,
                 abort=abort,
                 grace=self._settings.abort_grace,
-                modules=(*PRELOAD, *self._engine_modules(route)),
+                modules=("docmill.sandbox", *self._engine_modules(route)),
             )
             return _result_from_dict(result, out_dir)
 
@@ -112,7 +115,7 @@ class Sandbox:
                 doing="reading",
                 abort=abort,
                 grace=settings.abort_grace,
-                modules=PRELOAD,
+                modules=("docmill.sandbox", "docmill.documents.identify"),
             )
             return _checked(DocumentFacts.from_dict, facts)
 

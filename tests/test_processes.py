@@ -111,8 +111,8 @@ def test_fifty_at_once_from_threads() -> None:
 
 
 def test_a_thousand_jobs_leave_no_descriptor_and_no_memory_behind() -> None:
-    def job(_: int = 0) -> int:
-        return int(run("whoami")["server"])
+    def job(number: int) -> None:
+        assert run("echo", number) == number
 
     def held(pid: int | str) -> tuple[int, int]:
         rss = Path(f"/proc/{pid}/statm").read_text().split()[1]
@@ -120,15 +120,14 @@ def test_a_thousand_jobs_leave_no_descriptor_and_no_memory_behind() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(job, range(100)))
-        server = job()
+        server = run("whoami")["server"]
         before = held("self"), held(server)
         list(pool.map(job, range(1000)))
-        assert job() == server
+        assert run("whoami")["server"] == server
         after = held("self"), held(server)
     for (fds, rss), (fds_now, rss_now) in zip(before, after, strict=True):
         assert fds_now <= fds
         assert rss_now < rss + (4 << 20)
-    assert processes.run("doubles:echo", (1,), limits=LIMITS) == 1
     assert children_of(server) == set()
 
 
@@ -235,6 +234,8 @@ from docmill import processes
 from docmill.errors import DocmillError
 from docmill.processes import Limits
 
+processes.warm(fork=sys.argv[2] == "fork")
+
 def work(function, args):
     while True:
         try:
@@ -250,12 +251,57 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("moment", range(15))
-def test_nothing_outlives_a_killed_parent(moment: int) -> None:
-    chance = random.Random(moment)
+def start_parent(how: str) -> subprocess.Popen[bytes]:
+    """A parent with workers of every kind; its first server is spawned, or forked from it."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, TESTS, how], stdout=subprocess.PIPE)
+    assert parent.stdout
+    assert parent.stdout.readline() == b"started\n"
+    parent.stdout.close()
+    return parent
+
+
+def test_a_server_forked_from_its_parent_takes_nothing_along() -> None:
+    script = (
+        "import logging, os, signal, sys; sys.path.append(sys.argv[1]); sys.path.insert(0, '')\n"
+        "import colorsys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled by the parent'))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "kept = os.open('/etc/passwd', os.O_RDONLY)\n"
+        "os.set_inheritable(kept, True)\n"
+        "sys.stdout.write('once')\n"
+        "from docmill import processes; from docmill.processes import Abort, Limits\n"
+        "processes.warm(fork=True)\n"
+        "limits = Limits(1 << 32, 9, 9, 1 << 30)\n"
+        "me = processes.run('doubles:whoami', (), limits=limits)\n"
+        "assert 'colorsys' in me['modules'] and '' not in me['path'], me\n"
+        "assert len(me['descriptors']) == 4 and me['cwd'] == '/' and me['threads'] == 1, me\n"
+        "abort = Abort(); abort.set()\n"
+        "try: processes.run('doubles:sleep', (600,), limits=limits, abort=abort, grace=60)\n"
+        "except Exception as error: assert type(error).__name__ == 'JobAborted', error\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("once", "")
+
+
+def test_a_server_is_not_forked_from_a_process_with_threads() -> None:
+    script = (
+        "import sys, threading, time; sys.path.append(sys.argv[1]); import colorsys\n"
+        "from docmill import processes; from docmill.processes import Limits\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "processes.warm(fork=True)\n"
+        "me = processes.run('doubles:whoami', (), limits=Limits(1 << 32, 9, 9, 1 << 30))\n"
+        "print('colorsys' in me['modules'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("moment", range(9))
+@pytest.mark.parametrize("how", ["spawn", "fork"])
+def test_nothing_outlives_a_killed_parent(how: str, moment: int) -> None:
+    chance = random.Random(f"{how} {moment}")
     with marked() as left:
-        parent = subprocess.Popen([sys.executable, "-c", PARENT, TESTS], stdout=subprocess.PIPE)
-        assert parent.stdout and parent.stdout.readline()
+        parent = start_parent(how)
         time.sleep(chance.uniform(0, 0.6))
         # The parent, and at the same time one of those that should tidy up after it.
         names = ["", "docmill-keeper", "docmill-server"][moment % 3]
@@ -263,16 +309,14 @@ def test_nothing_outlives_a_killed_parent(moment: int) -> None:
         for victim in chance.sample([parent.pid, *others], 1 + len(others)):
             kill(victim)
         parent.wait()
-        parent.stdout.close()
         assert left(patience=10) == []
 
 
 @pytest.mark.parametrize("moment", range(6))
 def test_killed_servers_and_workers_do_not_stop_a_parent(moment: int) -> None:
-    chance = random.Random(100 + moment)
+    chance = random.Random(moment)
     with marked() as left:
-        parent = subprocess.Popen([sys.executable, "-c", PARENT, TESTS], stdout=subprocess.PIPE)
-        assert parent.stdout and parent.stdout.readline()
+        parent = start_parent(["spawn", "fork"][moment % 2])
         for _ in range(8):
             time.sleep(chance.uniform(0, 0.15))
             victims = [pid for pid in left(patience=0) if pid != parent.pid]
@@ -286,17 +330,14 @@ def test_killed_servers_and_workers_do_not_stop_a_parent(moment: int) -> None:
         assert parent.poll() is None
         parent.kill()
         parent.wait()
-        parent.stdout.close()
         assert left(patience=10) == []
 
 
-def test_a_clean_exit_of_the_parent_ends_the_server() -> None:
-    script = (
-        "import sys; sys.path.append(sys.argv[1]); from docmill import processes\n"
-        "processes.warm(['PIL.Image']); print('bye')"
-    )
+@pytest.mark.parametrize("fork", [False, True])
+def test_a_clean_exit_of_the_parent_ends_the_server(fork: bool) -> None:
+    script = f"from docmill import processes; processes.warm(['PIL.Image'], fork={fork}); print('bye')"
     with marked() as left:
-        done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert (done.stdout, done.stderr) == ("bye\n", "")
         assert left(patience=10) == []
 

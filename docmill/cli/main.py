@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    _log_to_stderr(options.verbose)
-    # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
-    signal.signal(signal.SIGTERM, _interrupt)
     if options.module in WARM:
         from docmill import sandbox
 
-        sandbox.warm()
+        sandbox.warm(fork=True)
+    _log_to_stderr(options.verbose)
+    # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         command = importlib.import_module(f"docmill.cli.{options.module}")
         return int(command.run(options))

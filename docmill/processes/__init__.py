@@ -21,7 +21,8 @@ carry PR_SET_PDEATHSIG; and should the server be killed, the parent kills the gr
 
 from __future__ import annotations
 
-from docmill.processes.client import run, shutdown, warm
+from docmill.processes.client import run, shutdown
+from docmill.processes.handle import warm
 from docmill.processes.job import Abort, AbortFlag
 from docmill.processes.limits import Limits
 from docmill.processes.siblings import map_in_children

@@ -13,8 +13,6 @@ from docmill.processes.handle import ServerLost, current_server, running_server
 from docmill.processes.job import AbortFlag, Job, Watch
 from docmill.processes.limits import Limits
 
-log = logging.getLogger(__name__)
-
 
 def run(
     function: str,
@@ -49,15 +47,6 @@ def run(
             # Killed since its last use, before this worker began: begin again.
             lost = error
     raise EngineFailed("the server process of the sandbox cannot be started", hint=str(lost)) from lost
-
-
-def warm(modules: Sequence[str] = ()) -> None:
-    """Start the server, without waiting for it, and have it import `modules`."""
-    try:
-        current_server().preload(modules)
-    except ServerLost:
-        # Whoever needs it tries again, and reports.
-        log.debug("the server process of the sandbox died early", exc_info=True)
 
 
 def shutdown() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -22,9 +21,8 @@ _SERVER_PATIENCE_MS = 2000
 STOP = signal.SIGUSR1
 
 
-def main() -> NoReturn:
-    """Fork the server for the parent whose process id is `argv[1]`, and kill what it leaves behind."""
-    parent = int(sys.argv[1])
+def main(parent: int) -> NoReturn:
+    """Fork the server for the parent process of that number, and kill what it leaves behind."""
     linux.close_from(server.CONTROL_FD + 1)
     os.chdir("/")
     parent_fd = os.pidfd_open(parent)

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import traceback
+from collections import deque
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -38,6 +39,8 @@ def main(parent_fd: int, keeper_fd: int) -> NoReturn:
     try:
         linux.adopt_orphans()
         linux.set_process_name("docmill-server")
+        # A worker that is aborted in its first moment gets the signal once it has a handler for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         _Server(parent_fd, keeper_fd).serve()
     except BaseException:
         # What is printed here goes to a file that the parent looks into.
@@ -50,6 +53,7 @@ def main(parent_fd: int, keeper_fd: int) -> NoReturn:
 class _Server:
     def __init__(self, *lifelines: int) -> None:
         self.control = socket.socket(fileno=CONTROL_FD)
+        self.wanted: deque[str] = deque()
         self.jobs: dict[int, _Job] = {}
         self.by_fd: dict[int, _Job] = {}
         self.poll = select.poll()
@@ -61,7 +65,11 @@ class _Server:
     def serve(self) -> None:
         while True:
             ending = [job for job in self.jobs.values() if job.exit]
-            ready = {fd for fd, _ in self.poll.poll(1 if ending else None)}
+            # With a module left to import, look only whether there is something more pressing.
+            wait = 0 if self.wanted else 1 if ending else None
+            ready = {fd for fd, _ in self.poll.poll(wait)}
+            if not ready and self.wanted:
+                _import(self.wanted.popleft())
             if ready & self.lifelines:
                 return
             for fd in ready:
@@ -84,9 +92,13 @@ class _Server:
         if not data:
             return False
         order, *modules = data.decode().split()
-        _preload(modules)
+        if order == "preload":
+            self.wanted.extend(modules)
+            return True
+        for name in modules:
+            _import(name)
         # Fewer descriptors than sent: this process has too many open. The parent sees them closed.
-        if order == "run" and len(fds) == 4:
+        if len(fds) == 4:
             frames, noise, status, payload = fds
             self._fork(frames, noise, status, payload)
             fds.remove(status)
@@ -145,19 +157,16 @@ class _Server:
 _tried: set[str] = set()
 
 
-def _preload(modules: list[str]) -> None:
-    new = [name for name in modules if name not in _tried]
-    if not new:
+def _import(name: str) -> None:
+    if name in _tried:
         return
-    for name in new:
-        _tried.add(name)
-        try:
-            importlib.import_module(name)
-        except Exception:
-            # The worker that needs it imports it again and reports what is wrong.
-            continue
+    _tried.add(name)
+    try:
+        importlib.import_module(name)
+    except Exception:
+        # The worker that needs it imports it again and reports what is wrong.
+        return
     # What is here now is shared with every worker: a collection in one of them must not copy its pages.
-    gc.collect()
     gc.freeze()
 
 

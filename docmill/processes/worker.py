@@ -92,6 +92,7 @@ def _take_descriptors(frames: int, noise: int, payload: int) -> None:
 
 def _set_signals() -> None:
     signal.signal(signal.SIGTERM, _terminate)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Python ignores it, and a library may hide the EFBIG that a write gives then: die of it instead.
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
