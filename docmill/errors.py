@@ -96,7 +96,10 @@ class PasswordWrong(DocmillError):
 
 
 class LimitExceeded(DocmillError):
-    """A limit of this installation was reached; `setting` is the environment variable that raises it."""
+    """A limit of this installation was reached.
+
+    `limit` says which, `setting` is the environment variable that raises it.
+    """
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ parent, however that ends.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import os
@@ -18,10 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from docmill.errors import PrefectUnavailable
 from docmill.jobs.local import find_running
 from docmill.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
     try:
         yield server.wait_until_ready
     finally:
-        if "prefect" in sys.modules:
+        if server.ready:
             settle()
         server.stop()
 
@@ -61,16 +66,23 @@ def settle() -> None:
     Logs and events are sent in the background, and the server writes task runs from events: one that is
     stopped before would not know how they ended.
     """
+    import httpx
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.sorting import TaskRunSort
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
     EventsWorker.drain_all(timeout=SETTLE_TIMEOUT)
     APILogHandler().flush()
+    with contextlib.suppress(httpx.HTTPError):  # a server that died has nothing left to record
+        _await_task_runs(get_client(sync_client=True))
+
+
+def _await_task_runs(prefect: SyncPrefectClient) -> None:
+    from prefect.client.schemas.sorting import TaskRunSort
+
     deadline = time.monotonic() + SETTLE_TIMEOUT
     before: list[tuple[str, str | None]] | None = None
-    with get_client(sync_client=True) as client:
+    with prefect as client:
         while time.monotonic() < deadline:
             runs = client.read_task_runs(sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=50)
             now = [(str(run.id), run.state_name) for run in runs]
@@ -120,6 +132,7 @@ class EmbeddedServer:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.port = _free_port()
+        self.ready = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home / "server.log"
 
@@ -161,6 +174,7 @@ class EmbeddedServer:
             if self._process is None or self._process.poll() is not None:
                 break
             if _healthy(self.port):
+                self.ready = True
                 return self.url
             time.sleep(0.05)
         raise PrefectUnavailable(
