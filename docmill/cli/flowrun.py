@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from typing import Any
 
 from docmill.cli.display import display_for
-from docmill.errors import DocmillError, EngineFailed
+from docmill.errors import DocmillError, EngineFailed, JobAborted
 from docmill.jobs.server import prefect_api
 from docmill.pipeline import Observer
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
+
+#: How long an interrupted flow run may take to end: its engine is killed after the settings' abort grace.
+STOP_SECONDS = 15.0
 
 
 def convert_with_prefect(
@@ -32,6 +37,8 @@ def convert_with_prefect(
 
     with prefect_api(settings, say) as wait_until_ready:
         from docmill.flows.convert import convert_document
+        from docmill.jobs.background import BackgroundLoop
+        from docmill.jobs.watch import AbortReason, stop_all_jobs
         from docmill.tasks.reporting import current_observer
 
         wait_until_ready()
@@ -42,9 +49,36 @@ def convert_with_prefect(
             result = await state.aresult(raise_on_failure=False)
             if isinstance(result, ConvertOutcome | DocmillError):
                 return result
+            if state.is_cancelled():
+                return JobAborted("the job was aborted")
             return EngineFailed(f"the flow run ended {state.name}: {state.message}")
 
-        with asyncio.Runner() as runner:
+        async def stop() -> None:
+            stop_all_jobs(AbortReason.ABORTED)
+
+        # In a thread of its own: Prefect would take SIGTERM for itself and leave the run crashed.
+        background = BackgroundLoop("docmill-convert")
+        try:
             for request in requests:
                 with display_for(arguments) as display:
-                    yield runner.run(run(request, display))
+                    future = background.call(run(request, display))
+                    interrupted = _wait(future, lambda: background.call(stop()).result())
+                yield future.result(timeout=0) if future.done() else JobAborted("stopped")
+                if interrupted:
+                    return
+        finally:
+            background.stop()
+
+
+def _wait(future: Future[Any], stop: Callable[[], None]) -> bool:
+    """Wait for a flow run to end; at Ctrl-C abort it and wait for that, and return True."""
+    try:
+        wait([future])
+        return False
+    except KeyboardInterrupt:
+        deadline = time.monotonic() + STOP_SECONDS
+        while not future.done() and time.monotonic() < deadline:
+            # Again and again, since a run that only just starts is not watched yet.
+            stop()
+            wait([future], timeout=0.1)
+        return True

@@ -82,6 +82,11 @@ def stop_job(flow_run_id: UUID, reason: AbortReason) -> None:
     _watcher().trigger(flow_run_id, reason)
 
 
+def stop_all_jobs(reason: AbortReason) -> None:
+    """Set the event of every job that is watched in this loop."""
+    _watcher().trigger_all(reason)
+
+
 class _Watcher:
     """The flow runs of one event loop, the subscription and the poll; both run while somebody watches."""
 
@@ -115,6 +120,10 @@ class _Watcher:
     def trigger(self, flow_run_id: UUID, reason: AbortReason) -> None:
         if watched := self._events.get(flow_run_id):
             watched.trigger(reason)
+
+    def trigger_all(self, reason: AbortReason) -> None:
+        for event in list(self._events.values()):
+            event.trigger(reason)
 
     async def _listen(self) -> None:
         # Connecting takes a moment; the subscription begins with the events of the minute before.
