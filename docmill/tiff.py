@@ -30,6 +30,8 @@ MAX_PAGES = 100_000
 _DAMAGED = "the file is damaged or cut off; get a whole copy of it"
 # Most directories and the values beside them fit; one read then serves a page.
 _WINDOW = 1024
+# Directories of so many pages are kept from the walk, 3 KB each; more are read again when asked for.
+_KEPT = 1000
 
 
 class Tag(IntEnum):
@@ -167,6 +169,7 @@ class Tiff:
     def __init__(self, path: Path, max_pages: int = MAX_PAGES) -> None:
         self.path = path
         self.damage: CorruptDocument | None = None
+        self._directories: dict[int, Directory] = {}
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.size = os.fstat(self._fd).st_size
@@ -192,7 +195,8 @@ class Tiff:
 
     def page(self, number: int) -> Directory:
         """The directory of a page, counted from 1."""
-        return self._directory(self._pages[number - 1], number)
+        offset = self._pages[number - 1]
+        return self._directories.get(offset) or self._read_directory(offset, number)
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file; fewer where it ends before. Several threads may read at once."""
@@ -212,14 +216,15 @@ class Tiff:
         self.big = magic == 43
         if self.big and (len(head) < 16 or struct.unpack_from(order + "HH", head, 4) != (8, 0)):
             raise CorruptDocument("the BigTIFF header is damaged", hint=_DAMAGED)
-        # Entry layout: tag, type, count, and where the value starts inside the entry.
+        # An entry is tag, type, count, and the value or its offset.
         self._count_format, self._entry, self._entry_size, self._offset_format = (
-            ("Q", "HHQ8x", 20, "Q") if self.big else ("H", "HHI4x", 12, "I")
+            ("Q", "HHQQ", 20, "Q") if self.big else ("H", "HHII", 12, "I")
         )
-        self.unpack_short = struct.Struct(order + "H").unpack_from
-        self.unpack_long = struct.Struct(order + "I").unpack_from
         self._count_size = 8 if self.big else 2
         self._offset_size = 8 if self.big else 4
+        # How far down a single short or long stands in the value's field, read as one number.
+        bits = 8 * self._offset_size
+        self._short_shift, self._long_shift = (bits - 16, bits - 32) if order == ">" else (0, 0)
         return int(struct.unpack_from(order + self._offset_format, head, 8 if self.big else 4)[0])
 
     def _walk(self, offset: int, max_pages: int) -> array[int]:
@@ -238,19 +243,22 @@ class Tiff:
                     f"the document has over {max_pages} pages", limit="pages", setting="DOCMILL_MAX_PAGES"
                 )
             try:
-                directory = self._directory(offset, number)
+                directory = self._read_directory(offset, number)
                 (reduced if directory.is_reduced else pages).append(offset)
+                if number <= _KEPT:
+                    self._directories[offset] = directory
             except CorruptDocument as error:
                 self.damage = error
                 break
             offset = directory.next_offset
-        # A file of thumbnails only is better shown than refused.
-        pages = pages or reduced
+        if not pages:  # a file of thumbnails only is better shown than refused
+            pages = reduced
+            self._directories.clear()  # they were numbered as no pages
         if not pages:
             raise self.damage or CorruptDocument("the TIFF has no pages", hint=_DAMAGED)
         return pages
 
-    def _directory(self, offset: int, number: int) -> Directory:
+    def _read_directory(self, offset: int, number: int) -> Directory:
         window = self.read(offset, _WINDOW)
         if len(window) < self._count_size:
             raise CorruptDocument(
@@ -271,8 +279,8 @@ class Tiff:
             window = self.read(offset, end + self._offset_size)
         fields = struct.unpack_from(self.byte_order + self._entry * count, window, self._count_size)
         starts = range(self._count_size + self._entry_size - self._offset_size, end, self._entry_size)
-        tags = fields[0::3]
-        values = list(zip(fields[1::3], fields[2::3], starts, strict=True))
+        tags = fields[0::4]
+        values = list(zip(fields[1::4], fields[2::4], fields[3::4], starts, strict=True))
         entries = dict(zip(tags, values, strict=True))
         if len(entries) < count:  # a tag twice: the first counts, as in libtiff
             entries = dict(zip(reversed(tags), reversed(values), strict=True))
@@ -304,7 +312,7 @@ class Directory:
         tiff: Tiff,
         offset: int,
         number_of_page: int,
-        entries: dict[int, tuple[int, int, int]],
+        entries: dict[int, tuple[int, int, int, int]],
         next_offset: int,
         window: bytes,
     ) -> None:
@@ -331,12 +339,11 @@ class Directory:
         entry = self._entries.get(tag)
         if entry is None or entry[0] not in _TYPES:
             return b""
-        kind, count, at = entry
+        kind, count, offset, at = entry
         size = count * _TYPES[kind][1]
         tiff = self.tiff
         if size <= tiff._offset_size:
             return self._window[at : at + size]
-        (offset,) = struct.unpack_from(tiff.byte_order + tiff._offset_format, self._window, at)
         near = offset - self.offset
         if near >= 0 and near + size <= len(self._window):
             return self._window[near : near + size]
@@ -362,11 +369,12 @@ class Directory:
         entry = self._entries.get(tag)
         if entry is None:
             return default
-        kind, count, at = entry
-        if count == 1 and (kind == 3 or kind == 4):  # nearly all; four times as fast
-            tiff = self.tiff
-            short = tiff.unpack_short if kind == 3 else tiff.unpack_long
-            return int(short(self._window, at)[0])
+        kind, count, value, _ = entry
+        if count == 1:  # nearly all; the general way takes ten times as long
+            if kind == 3:
+                return value >> self.tiff._short_shift & 0xFFFF
+            if kind == 4:
+                return value >> self.tiff._long_shift & 0xFFFFFFFF
         values = self.numbers(tag)
         return values[0] if values else default
 
@@ -381,7 +389,8 @@ class Directory:
         if entry is None or entry[0] not in _TYPES:
             return ()
         code = _TYPES[entry[0]][0]
-        values = struct.unpack(self.tiff.byte_order + code * entry[1], self.raw(tag))
+        raw = self.raw(tag)
+        values = struct.unpack(f"{self.tiff.byte_order}{entry[1] * len(code)}{code[0]}", raw)
         if len(code) == 1:
             return tuple(map(float, values))
         pairs = zip(values[0::2], values[1::2], strict=True)

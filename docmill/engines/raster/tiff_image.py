@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from docmill.engines.base import EngineOptions
@@ -14,7 +14,7 @@ REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _WHOLE = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TiffImage:
     """A page's stored form. `segments` are its strips (or tiles) as offset and size, in order; widths are in
     pixels, `bits` those of a sample, `rows_per_strip` those of every strip but the last."""
@@ -87,7 +87,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
     tiled = Tag.TILE_WIDTH in directory
     rows = directory.number(Tag.ROWS_PER_STRIP, _WHOLE) or _WHOLE
     planar = directory.number(Tag.PLANAR_CONFIGURATION, 1)
-    width_pt, height_pt = directory.size_pt(options.options.dpi or options.default_dpi)
+    facts = directory.facts(options.options.dpi or options.default_dpi)
     image = TiffImage(
         directory=directory,
         width=width,
@@ -105,10 +105,12 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
         tiled=tiled,
         segments=(),
         orientation=directory.orientation,
-        width_pt=width_pt,
-        height_pt=height_pt,
+        width_pt=facts.width_pt,
+        height_pt=facts.height_pt,
     )
-    return image if tiled else replace(image, segments=_strips(image))
+    if not tiled:
+        image.segments = _strips(image)
+    return image
 
 
 def _strips(image: TiffImage) -> tuple[tuple[int, int], ...]:
