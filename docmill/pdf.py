@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from isal import isal_zlib
+
 from docmill import __version__
 from docmill.errors import DocmillError
 
@@ -214,7 +216,7 @@ class PdfWriter:
         self._file.write(data)
         self._position += len(data)
         # A checksum of long data is enough to tell two files apart, at a fifth of the digest's time.
-        self._digest.update(data if len(data) < 1024 else b"%d %d" % (zlib.crc32(data), len(data)))
+        self._digest.update(data if len(data) < 1024 else b"%d %d" % (isal_zlib.crc32(data), len(data)))
 
 
 # How far an image stays off its page's edges, in parts of the side: 0.005 pixels of 2,480. Renderers take the

@@ -48,10 +48,21 @@ class TiffImage:
         return (self.width * self.samples * self.bits + 7) // 8
 
     def read(self, index: int) -> bytes:
-        """A segment's bytes, the highest bit of each first."""
+        """A segment's bytes; those of one bit samples with the highest bit first."""
         offset, size = self.segments[index]
-        data = self.directory.tiff.read(offset, size)
-        return data.translate(REVERSED_BITS) if self.fill_order == 2 and self.bits < 8 else data
+        return self._upright(self.directory.tiff.read(offset, size))
+
+    def read_all(self) -> list[bytes]:
+        """The bytes of all segments; read at once where they lie together."""
+        start = min(offset for offset, _ in self.segments)
+        end = max(offset + size for offset, size in self.segments)
+        if end - start > 2 * sum(size for _, size in self.segments):
+            return [self.read(index) for index in range(len(self.segments))]
+        span = self._upright(self.directory.tiff.read(start, end - start))
+        return [span[offset - start : offset - start + size] for offset, size in self.segments]
+
+    def _upright(self, data: bytes) -> bytes:
+        return data.translate(REVERSED_BITS) if self.fill_order == 2 and self.bits == 1 else data
 
     def icc_profile(self) -> bytes | None:
         return self.directory.raw(Tag.ICC_PROFILE) or None

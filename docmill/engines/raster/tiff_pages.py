@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.raster.decoded import decoded_page
 from docmill.engines.raster.source import PageWork
+from docmill.engines.raster.tiff_copy import deflate_page, group4_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import TiffImage, read_image
+from docmill.engines.raster.tiff_jpeg import jpeg_page
+from docmill.engines.raster.tiff_seams import page_budget
 from docmill.errors import DocmillError, UnsupportedConversion
-from docmill.pdf import PdfImage, PdfPage
+from docmill.pdf import PdfPage
 from docmill.tiff import COMPRESSION_NAMES, Compression, Photometric, Tag, Tiff
 
 
@@ -21,6 +24,7 @@ class TiffPages:
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._tiff = Tiff(path, options.max_pages)
         self._options = options
+        self._seam_budget = page_budget(len(self._tiff))
 
     @property
     def damage(self) -> DocmillError | None:
@@ -32,53 +36,31 @@ class TiffPages:
     def page(self, number: int) -> PdfPage | PageWork:
         image = read_image(self._tiff.page(number), self._options)
         _refuse_unsupported(image)
-        if image.compression == Compression.CCITT_G4 and len(image.segments) == 1:
-            return _page(image, _copied_g4(image), f"copied ({COMPRESSION_NAMES[image.compression]})")
-        return partial(_recoded, image)
+        if image.compression == Compression.CCITT_G4 and (page := group4_page(image)):
+            return page
+        return partial(self._make, image)
+
+    def _make(self, image: TiffImage) -> PdfPage:
+        return self._copied(image) or decoded_page(
+            decode(image),
+            width_pt=image.width_pt,
+            height_pt=image.height_pt,
+            orientation=image.orientation,
+            how=f"{COMPRESSION_NAMES[image.compression]} re-encoded",
+            options=self._options,
+            icc_profile=image.icc_profile(),
+        )
+
+    def _copied(self, image: TiffImage) -> PdfPage | None:
+        """The page with its stream copied where it is of a kind that has to be read in full for that."""
+        if self._options.options.quality is not None:
+            return None
+        if image.compression in (Compression.DEFLATE, Compression.OLD_DEFLATE):
+            return deflate_page(image)
+        return jpeg_page(image, self._seam_budget) if image.compression == Compression.JPEG else None
 
     def close(self) -> None:
         self._tiff.close()
-
-
-def _copied_g4(image: TiffImage) -> PdfImage:
-    black_is_1 = b"/BlackIs1 true" if image.photometric == Photometric.MIN_IS_BLACK else b""
-    return PdfImage(
-        width=image.width,
-        height=image.height,
-        bits_per_component=1,
-        color_space=b"/DeviceGray",
-        data=_segments(image),
-        filter=b"/CCITTFaxDecode",
-        decode_parms=b"<</K -1/Columns %d/Rows %d%b>>" % (image.width, image.height, black_is_1),
-    )
-
-
-def _segments(image: TiffImage) -> Iterator[bytes]:
-    for index in range(len(image.segments)):
-        yield image.read(index)
-
-
-def _recoded(image: TiffImage) -> PdfPage:
-    import zlib
-
-    pixels = decode(image)
-    space = {"1": b"/DeviceGray", "L": b"/DeviceGray", "RGB": b"/DeviceRGB", "CMYK": b"/DeviceCMYK"}
-    if pixels.mode == "P":
-        pixels = pixels.convert("RGB")
-    pdf = PdfImage(
-        width=image.width,
-        height=image.height,
-        bits_per_component=1 if pixels.mode == "1" else 8,
-        color_space=space[pixels.mode],
-        data=(zlib.compress(pixels.tobytes()),),
-        filter=b"/FlateDecode",
-        components=len(pixels.getbands()),
-    )
-    return _page(image, pdf, "re-encoded (Deflate)")
-
-
-def _page(image: TiffImage, pdf: PdfImage, how: str) -> PdfPage:
-    return PdfPage(pdf, image.width_pt, image.height_pt, image.orientation, how)
 
 
 def _refuse_unsupported(image: TiffImage) -> None:
