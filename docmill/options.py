@@ -48,6 +48,9 @@ class Frames(StrEnum):
     FIRST = "first"
 
 
+PERMISSIONS = frozenset({"print", "print-low", "copy", "edit", "annotate", "fill", "assemble"})
+
+
 def option(default: Any, help: str, *, metavar: str = "", choices: Iterable[str] = ()) -> Any:
     """Declare an option: its default, its help, and how the command line shows it."""
     meta = {"help": help, "metavar": metavar, "choices": tuple(choices)}
@@ -64,6 +67,25 @@ class ConvertOptions:
     )
     quality: int | None = option(None, "JPEG or WebP quality, 1 to 100; not set: lossless", metavar="N")
     title: str | None = option(None, "title of the output document", metavar="TEXT")
+    author: str | None = option(None, "author of the output document", metavar="TEXT")
+    subject: str | None = option(None, "subject of the output document", metavar="TEXT")
+    keywords: str | None = option(None, "keywords of the output document", metavar="TEXT")
+    rotate: int | None = option(
+        None, "degrees to turn each page by, clockwise: 90, 180 or 270", metavar="DEGREES"
+    )
+    split: int | None = option(None, "pages a file: more of them go to a further file", metavar="N")
+    linearize: bool = option(False, "write the PDF for page-by-page download (fast web view)")
+    encrypt_user_password: str | None = option(
+        None, "where the password is that opens the output: env:NAME, file:PATH or block:NAME", metavar="REF"
+    )
+    encrypt_owner_password: str | None = option(
+        None, "where the password is that lifts the output's permissions", metavar="REF"
+    )
+    permissions: str | None = option(
+        None,
+        "what the user password allows: none, or of print, print-low, copy, edit, annotate, fill, assemble",
+        metavar="LIST",
+    )
     alpha: Alpha = option(Alpha.KEEP, "transparency: keep it, or lay the picture on white", choices=Alpha)
     frames: Frames = option(
         Frames.AUTO,
@@ -98,6 +120,7 @@ class ConvertOptions:
             raise InvalidJobData(f"dpi {self.dpi:g} is not between 1 and 9600")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InvalidJobData(f"quality {self.quality} is not between 1 and 100")
+        self._check_pdf_options()
         object.__setattr__(self, "alpha", _member(Alpha, "alpha", self.alpha))
         object.__setattr__(self, "frames", _member(Frames, "frames", self.frames))
         if self.size is not None:
@@ -114,6 +137,32 @@ class ConvertOptions:
             PageNames(self.page_names)
         object.__setattr__(self, "bad_page", _member(BadPage, "bad_page", self.bad_page))
         object.__setattr__(self, "on_error", _member(OnError, "on_error", self.on_error))
+
+    def _check_pdf_options(self) -> None:
+        if self.rotate is not None and self.rotate not in (0, 90, 180, 270):
+            raise InvalidJobData(f"rotate {self.rotate} is not 0, 90, 180 or 270")
+        if self.split is not None and self.split < 1:
+            raise InvalidJobData(f"split {self.split} is not a number of pages", hint="1 or more")
+        for name in ("encrypt_user_password", "encrypt_owner_password"):
+            reference = getattr(self, name)
+            if reference is not None and not re.fullmatch("(env|file|block):.+", reference):
+                # The value is not repeated here: it may be the password itself.
+                raise InvalidJobData(
+                    f"{name} is not a reference to a secret", hint="env:NAME, file:PATH or block:NAME"
+                )
+        if self.permissions is not None:
+            if self.encrypt_owner_password is None:
+                raise InvalidJobData(
+                    "permissions need an owner password", hint="set encrypt_owner_password as well"
+                )
+            names = [name.strip() for name in self.permissions.split(",")]
+            unknown = sorted(set(names) - PERMISSIONS)
+            if names != ["none"] and unknown:
+                raise InvalidJobData(
+                    f"permissions knows no '{unknown[0]}'",
+                    hint=f"none, or of {', '.join(sorted(PERMISSIONS))}",
+                )
+            object.__setattr__(self, "permissions", ",".join(names))
 
     def changed(self) -> dict[str, Any]:
         """The options that were set, by name: what the engine's specification must honour."""

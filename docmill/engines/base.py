@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +44,8 @@ class PageFailure:
 class EngineOptions:
     """What an engine is asked for: the job's options, the target, and what the installation allows.
 
-    `password` opens the source; it is resolved just before the engine runs and never logged.
+    `password` opens the source, the other two are set on the output; they are the secrets that the job's
+    references name, resolved just before the engine runs and never logged.
     """
 
     target: Target
@@ -56,6 +57,8 @@ class EngineOptions:
     name: str = "document"
     mime_type: str = ""
     password: str | None = field(default=None, repr=False)
+    encrypt_user_password: str | None = field(default=None, repr=False)
+    encrypt_owner_password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +81,28 @@ class Engine(Protocol):
 
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
+    ) -> EngineResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSource:
+    """A document to merge: where it lies, and its name for a person."""
+
+    path: Path
+    name: str
+
+
+class Merger(Protocol):
+    """Makes one document of several of its own format, in their order.
+
+    Pure as `Engine` is. `options.options.pages` counts over the merged document. With `on_error` at `resume`
+    a source that cannot be read is left out: a `PageFailure` with the page at which it would have begun.
+    """
+
+    def merge(
+        self,
+        sources: Sequence[MergeSource],
+        out_dir: Path,
+        options: EngineOptions,
+        progress: Callable[[Progress], None],
     ) -> EngineResult: ...

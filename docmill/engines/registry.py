@@ -39,6 +39,8 @@ from docmill.options import ConvertOptions
 
 # Options that every engine honours, or that concern the job and not the engine.
 COMMON_OPTIONS = frozenset({"pages", "on_error"})
+# The engine that finishes PDFs which others make, and merges them.
+PDF_EDITOR = "pdf-to-pdf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,17 @@ ENGINES: tuple[EngineSpec, ...] = (
         targets=frozenset({TEXT, JSON}),
     ),
     EngineSpec(
+        name=PDF_EDITOR,
+        title="PDF pages chosen, turned, split and merged as they are; metadata, encryption",
+        entry="docmill.engines.pdf_to_pdf:PdfToPdf",
+        sources=frozenset({PDF}),
+        targets=frozenset({PDF}),
+        options=frozenset(
+            {"title", "author", "subject", "keywords", "rotate", "split", "page_names", "linearize"}
+            | {"encrypt_user_password", "encrypt_owner_password", "permissions", "bad_page"}
+        ),
+    ),
+    EngineSpec(
         name="pdf-to-raster",
         title="PDF pages rendered to images, one TIFF of all or a file a page",
         entry="docmill.engines.pdf_to_raster:PdfToRaster",
@@ -139,18 +152,22 @@ def plan_route(source: str, target: Target, options: ConvertOptions | None = Non
             f"{title} cannot be converted to {target.name}",
             hint=f"{title} converts to {', '.join(known)}" if known else "see `docmill formats`",
         )
-    unused = sorted((options or ConvertOptions()).changed().keys() - spec.options - COMMON_OPTIONS)
-    if unused:
-        raise InvalidJobData(
-            f"option {', '.join(unused)} has no meaning for {format.name} to {target.name}",
-            hint=f"leave it out; {spec.name} takes {', '.join(sorted(spec.options | COMMON_OPTIONS))}",
-        )
     for module, extra in missing(spec):
         raise MissingExtra(
             f"converting {format.name} to {target.name} needs {module}, which is not installed",
             hint=f"pip install 'docmill[{extra}]'" if extra else f"pip install {module}",
         )
-    return Route((Step(spec.name, format, target),))
+    step = Step(spec.name, format, target)
+    unused = sorted((options or ConvertOptions()).changed().keys() - spec.options - COMMON_OPTIONS)
+    if unused and target.format is PDF and engine_spec(PDF_EDITOR).options.issuperset(unused):
+        # What concerns the finished PDF, as encryption does, is the editor's to do with what others make.
+        return Route((step, Step(PDF_EDITOR, PDF, Target(PDF))))
+    if unused:
+        raise InvalidJobData(
+            f"option {', '.join(unused)} has no meaning for {format.name} to {target.name}",
+            hint=f"leave it out; {spec.name} takes {', '.join(sorted(spec.options | COMMON_OPTIONS))}",
+        )
+    return Route((step,))
 
 
 def missing(spec: EngineSpec) -> list[tuple[str, str]]:

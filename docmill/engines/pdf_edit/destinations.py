@@ -1,0 +1,151 @@
+"""Where bookmarks and links lead, and their removal when the page they lead to is gone.
+
+ISO 32000-1: destinations 12.3.2, the document outline 12.3.3, name trees 7.9.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pikepdf
+from pikepdf import Array, Dictionary, Name, NameTree, Object, String
+
+ObjGen = tuple[int, int]
+# Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
+MAX_DEPTH = 100
+
+
+class Destinations:
+    """Tells whether a destination's page is one of `alive`."""
+
+    def __init__(self, pdf: pikepdf.Pdf, alive: Collection[ObjGen]) -> None:
+        self._alive = alive
+        names = pdf.Root.get(Name.Names)
+        self.tree = named_destinations(pdf) if isinstance(names, Dictionary) else None
+        self.dictionary: Any = pdf.Root.get(Name.Dests)
+
+    def is_gone(self, destination: Any, depth: int = 0) -> bool:
+        """Whether it leads to a page that is not alive; what leads nowhere that is known is left alone."""
+        if depth > 5:
+            return False
+        if isinstance(destination, Array):
+            page = destination[0] if len(destination) else None
+            return page is None or (isinstance(page, Dictionary) and page.objgen not in self._alive)
+        if isinstance(destination, Dictionary):
+            return self.is_gone(destination.get(Name.D), depth + 1)
+        if isinstance(destination, String) and self.tree is not None:
+            found = self.tree.get(str(destination))
+            return found is not None and self.is_gone(found, depth + 1)
+        if isinstance(destination, Name) and isinstance(self.dictionary, Dictionary):
+            found = self.dictionary.get(destination)
+            return found is not None and self.is_gone(found, depth + 1)
+        return False
+
+    def leads_away(self, owner: Object) -> bool:
+        """Whether a bookmark or link (its /Dest, or the GoTo in its /A) leads to a page that is gone."""
+        if Name.Dest in owner:
+            return self.is_gone(owner.get(Name.Dest))
+        action = owner.get(Name.A)
+        if not isinstance(action, Dictionary) or action.get(Name.S) != Name.GoTo:
+            return False
+        return self.is_gone(action.get(Name.D))
+
+
+def named_destinations(pdf: pikepdf.Pdf) -> NameTree | None:
+    """The name tree of destinations, where the document has one."""
+    names = pdf.Root.get(Name.Names)
+    tree = names.get(Name.Dests) if isinstance(names, Dictionary) else None
+    return NameTree(tree) if isinstance(tree, Dictionary) else None
+
+
+def drop_dead_destinations(pdf: pikepdf.Pdf, pages: Iterable[Object], alive: Collection[ObjGen]) -> None:
+    """Remove bookmarks, links, named destinations and an opening action that lead to pages not in `alive`.
+
+    A bookmark that leads away and has one below it that does not stays, as a heading.
+    """
+    destinations = Destinations(pdf, alive)
+    _prune_outline(pdf, destinations)
+    for page in pages:
+        _prune_links(page, destinations)
+    if isinstance(pdf.Root.get(Name.OpenAction), Array | Dictionary):
+        opening = pdf.Root.OpenAction
+        gone = (
+            destinations.is_gone(opening)
+            if isinstance(opening, Array)
+            else (opening.get(Name.S) == Name.GoTo and destinations.is_gone(opening.get(Name.D)))
+        )
+        if gone:
+            del pdf.Root.OpenAction
+    if destinations.tree is not None:
+        for name in [name for name, value in destinations.tree.items() if destinations.is_gone(value)]:
+            del destinations.tree[name]
+    if isinstance(destinations.dictionary, Dictionary):
+        for key in [key for key, value in destinations.dictionary.items() if destinations.is_gone(value)]:
+            del destinations.dictionary[key]
+
+
+def _prune_links(page: Object, destinations: Destinations) -> None:
+    annotations = page.get(Name.Annots)
+    if not isinstance(annotations, Array):
+        return
+    kept = [
+        a
+        for a in annotations
+        if not (isinstance(a, Dictionary) and a.get(Name.Subtype) == Name.Link and destinations.leads_away(a))
+    ]
+    if len(kept) < len(annotations):
+        page.Annots = Array(kept)
+
+
+def _prune_outline(pdf: pikepdf.Pdf, destinations: Destinations) -> None:
+    root = pdf.Root.get(Name.Outlines)
+    if not isinstance(root, Dictionary):
+        return
+    seen: set[ObjGen] = set()
+    items = _kept_items(root, destinations, seen, 0)
+    if items:
+        _link(root, items)
+    else:
+        del pdf.Root.Outlines
+        if pdf.Root.get(Name.PageMode) == Name.UseOutlines:
+            del pdf.Root.PageMode
+
+
+def _kept_items(parent: Object, destinations: Destinations, seen: set[ObjGen], depth: int) -> list[Object]:
+    """The items below `parent` that stay, each linked to its own; a loop in the chain ends it."""
+    kept: list[Object] = []
+    item: Any = parent.get(Name.First)
+    while isinstance(item, Dictionary) and item.objgen not in seen:
+        seen.add(item.objgen)
+        following = item.get(Name.Next)
+        below = _kept_items(item, destinations, seen, depth + 1) if depth < MAX_DEPTH else []
+        gone = destinations.leads_away(item)
+        if below or not gone:
+            for key in (Name.Dest, Name.A, Name.SE) if gone else ():
+                if key in item:
+                    del item[key]
+            _link(item, below)
+            kept.append(item)
+        item = following
+    return kept
+
+
+def _link(parent: Object, items: list[Object]) -> None:
+    """Make `items` the children of an outline item or of the outline itself."""
+    was_open = int(parent.get(Name.Count, 0)) >= 0
+    for key in (Name.First, Name.Last, Name.Count):
+        if key in parent:
+            del parent[key]
+    if not items:
+        return
+    for before, item, after in zip([None, *items[:-1]], items, [*items[1:], None], strict=True):
+        item.Parent = parent
+        for key, neighbour in ((Name.Prev, before), (Name.Next, after)):
+            if neighbour is not None:
+                item[key] = neighbour
+            elif key in item:
+                del item[key]
+    parent.First, parent.Last = items[0], items[-1]
+    shown = len(items) + sum(max(0, int(item.get(Name.Count, 0))) for item in items)
+    parent.Count = shown if was_open else -shown

@@ -1,0 +1,104 @@
+"""Appending one PDF to another, with its bookmarks, links, form fields, layers, labels, tags and attachments.
+
+pikepdf's `add_pages_from` carries the first four of these, and makes field names and named destinations
+unique.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import PurePath
+
+import pikepdf
+from pikepdf import Dictionary, Name, NameTree
+
+from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
+from docmill.engines.pdf_edit.opening import OpenedPdf
+from docmill.engines.pdf_edit.tags import append_tags
+
+
+@dataclass(slots=True)
+class Merge:
+    """A document that others are appended to; call `finish` before it is saved."""
+
+    opened: OpenedPdf
+    notes: list[str] = field(default_factory=list)
+    _labels: list[Label] = field(default_factory=list)
+    _has_labels: bool = False
+
+    def __post_init__(self) -> None:
+        self._add_labels(self.opened)
+
+    @property
+    def page_count(self) -> int:
+        """The pages so far."""
+        return len(self._labels)
+
+    def append(self, source: OpenedPdf, name: str) -> None:
+        """Append a whole document; `source.pdf` stays open until the result is saved. `name` is for notes."""
+        pdf = self.opened.pdf
+        copied = pdf.add_pages_from(source.pdf)
+        if Name.StructTreeRoot in source.pdf.Root:
+            append_tags(pdf, source.pdf, [page.obj for page in islice(pdf.pages, self.page_count, None)])
+        _append_attachments(pdf, source.pdf)
+        self._add_labels(source)
+        if copied.renamed_fields:
+            first = next(iter(copied.renamed_fields.items()))
+            self.notes.append(
+                f"{name}: {len(copied.renamed_fields)} form fields renamed, e.g. {first[0]} to {first[1]}"
+            )
+        names = source.pdf.Root.get(Name.Names)
+        if isinstance(names, Dictionary) and Name.JavaScript in names:
+            self.notes.append(f"{name}: its document-level JavaScript is left out")
+
+    def finish(self) -> None:
+        """Write what is made of all documents together."""
+        self.opened.pages = [page.obj for page in self.opened.pdf.pages]
+        write_labels(self.opened.pdf, self._labels if self._has_labels else None)
+
+    def _add_labels(self, opened: OpenedPdf) -> None:
+        labels = read_labels(opened.pdf, len(opened.pages))
+        self._has_labels = self._has_labels or labels is not None
+        self._labels += labels or plain_labels(len(opened.pages))
+
+
+def _append_attachments(pdf: pikepdf.Pdf, source: pikepdf.Pdf) -> None:
+    theirs = _attachments(source)
+    if theirs is None:
+        return
+    mine = _attachments(pdf, create=True)
+    assert mine is not None
+    for name, specification in theirs.items():
+        mine[_unused(name, mine)] = pdf.copy_foreign(pdf_indirect(source, specification))
+
+
+def pdf_indirect(pdf: pikepdf.Pdf, value: pikepdf.Object) -> pikepdf.Object:
+    """The value as an indirect object of its document, which is what can be copied to another."""
+    return value if value.is_indirect else pdf.make_indirect(value)
+
+
+def _attachments(pdf: pikepdf.Pdf, *, create: bool = False) -> NameTree | None:
+    names = pdf.Root.get(Name.Names)
+    tree = names.get(Name.EmbeddedFiles) if isinstance(names, Dictionary) else None
+    if isinstance(tree, Dictionary):
+        return NameTree(tree)
+    if not create:
+        return None
+    if not isinstance(names, Dictionary):
+        names = pdf.Root.Names = pdf.make_indirect(Dictionary())
+    new = NameTree.new(pdf)
+    names.EmbeddedFiles = new.obj
+    return new
+
+
+def _unused(name: str, tree: NameTree) -> str:
+    """The name, with a number before its ending where it is taken: `data.csv`, `data (2).csv`."""
+    if name not in tree:
+        return name
+    path = PurePath(name)
+    return next(
+        free
+        for number in range(2, len(tree) + 3)
+        if (free := f"{path.stem} ({number}){path.suffix}") not in tree
+    )

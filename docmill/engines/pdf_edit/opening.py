@@ -1,0 +1,120 @@
+"""Opening a PDF with qpdf, which repairs what it can; what it cannot, pdfium may still rebuild."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+from pikepdf import Array, Dictionary, Name
+
+from docmill.engines.pdfium_document import load_pdf
+from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.settings import variable
+
+
+@dataclass(slots=True)
+class OpenedPdf:
+    """A PDF that can be edited, its page objects in order, and notes about what had to be repaired.
+
+    `placeholders` are the indexes (from 0) of pages that the page tree lists and that are no pages; an empty
+    page stands in their place.
+    """
+
+    pdf: pikepdf.Pdf
+    pages: list[pikepdf.Object]
+    notes: tuple[str, ...] = ()
+    placeholders: frozenset[int] = frozenset()
+
+
+def open_for_editing(source: Path, password: str | None, scratch: Path, max_pages: int) -> OpenedPdf:
+    """Open a PDF; `scratch` is a folder for a rebuilt copy where one is needed.
+
+    The caller closes `.pdf`. Raises `PasswordRequired`, `PasswordWrong`, `CorruptDocument` and
+    `LimitExceeded`.
+    """
+    try:
+        opened = _open(source, password)
+    except pikepdf.PasswordError:
+        if password is None:
+            raise PasswordRequired(
+                "the PDF is encrypted and needs a password",
+                hint="give it with --password-env or --password-file",
+            ) from None
+        raise PasswordWrong("the password does not open the PDF") from None
+    except (pikepdf.PdfError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        opened = _rebuilt_by_pdfium(source, password, scratch, error)
+    if len(opened.pages) > max_pages:
+        opened.pdf.close()
+        raise LimitExceeded(
+            f"the PDF has {len(opened.pages)} pages, more than {max_pages}",
+            limit="max_pages",
+            setting=variable("max_pages"),
+        )
+    return opened
+
+
+def _open(source: Path, password: str | None) -> OpenedPdf:
+    pdf = pikepdf.open(source, password=password or "")
+    try:
+        # Iterated once: `pdf.pages[i]` takes time in proportion to the number of pages.
+        pages: list[pikepdf.Object] = [page.obj for page in pdf.pages]
+        if not pages:
+            raise ValueError("no pages")
+    except BaseException:
+        pdf.close()
+        raise
+    opened = OpenedPdf(pdf, pages)
+    warnings = [str(warning) for warning in pdf.get_warnings()]
+    if warnings:
+        first = warnings[0].removeprefix(str(source)).lstrip(":, ")
+        opened.notes = (f"the PDF was damaged and was repaired: {first}",)
+    if any("non-dictionary" in warning for warning in warnings):
+        _put_placeholders(opened, _lost_pages(source, password))
+    return opened
+
+
+def _lost_pages(source: Path, password: str | None) -> list[int]:
+    """The places in the page tree that hold no page, which qpdf takes out when it reads its pages."""
+    lost = []
+    with pikepdf.open(source, password=password or "", inherit_page_attributes=False) as pdf:
+        place = 0
+        stack: list[Any] = [pdf.Root.Pages]
+        while stack:
+            node = stack.pop()
+            kids = node.get(Name.Kids) if isinstance(node, Dictionary) else None
+            if isinstance(kids, Array):
+                stack.extend(reversed(list(kids)))
+                continue
+            if not isinstance(node, Dictionary):
+                lost.append(place)
+            place += 1
+    return lost
+
+
+def _put_placeholders(opened: OpenedPdf, places: list[int]) -> None:
+    for place in places:
+        like = opened.pages[min(max(place - 1, 0), len(opened.pages) - 1)]
+        blank = Dictionary(Type=Name.Page, MediaBox=like.get(Name.MediaBox), Resources=Dictionary())
+        opened.pages.insert(place, opened.pdf.make_indirect(blank))
+    opened.placeholders = frozenset(places)
+
+
+def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason: Exception) -> OpenedPdf:
+    with_pdfium = load_pdf(source, password)
+    copy = scratch / "rebuilt.pdf"
+    try:
+        if not len(with_pdfium):
+            raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
+        with_pdfium.save(copy)
+        opened = _open(copy, None)
+    except (pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError) as error:
+        raise CorruptDocument(
+            f"the PDF cannot be read: {str(reason).removeprefix(str(source)).strip(' :')}",
+            hint="it is damaged beyond what can be repaired",
+        ) from error
+    finally:
+        with_pdfium.close()
+    opened.notes = ("the PDF was damaged and was rebuilt; bookmarks and forms may be lost", *opened.notes)
+    return opened

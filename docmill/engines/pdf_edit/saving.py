@@ -1,0 +1,117 @@
+"""Writing an edited PDF: metadata, encryption, linearization."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pikepdf
+from pikepdf import Name, String
+
+from docmill.engines.base import EngineOptions
+from docmill.errors import EngineFailed
+from docmill.options import ConvertOptions
+
+# Each metadata option with its key in the document information dictionary and in XMP (ISO 32000-1, 14.3).
+_METADATA = (
+    ("title", Name.Title, "dc:title"),
+    ("author", Name.Author, "dc:creator"),
+    ("subject", Name.Subject, "dc:description"),
+    ("keywords", Name.Keywords, "pdf:Keywords"),
+)
+# The names of the `permissions` option and what each allows (ISO 32000-2, table 22).
+_PERMISSIONS = {
+    "print": ("print_lowres", "print_highres"),
+    "print-low": ("print_lowres",),
+    "copy": ("extract",),
+    "edit": ("modify_other",),
+    "annotate": ("modify_annotation",),
+    "fill": ("modify_form",),
+    "assemble": ("modify_assembly",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """How a PDF is written; passwords are the secrets themselves."""
+
+    linearize: bool = False
+    user_password: str | None = field(default=None, repr=False)
+    owner_password: str | None = field(default=None, repr=False)
+    permissions: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, options: EngineOptions) -> SaveOptions:
+        """What a job's options say."""
+        asked = options.options
+        return cls(
+            asked.linearize,
+            options.encrypt_user_password,
+            options.encrypt_owner_password,
+            None if asked.permissions is None else frozenset(asked.permissions.split(",")) - {"none"},
+        )
+
+    @property
+    def encryption(self) -> pikepdf.Encryption | bool:
+        """AES-256 (revision 6), or False for none."""
+        if self.user_password is None and self.owner_password is None:
+            return False
+        # Without an owner password of its own, whoever can read the document could lift its permissions.
+        owner = self.owner_password or secrets.token_urlsafe(24)
+        return pikepdf.Encryption(user=self.user_password or "", owner=owner, R=6, allow=self._allowed())
+
+    def _allowed(self) -> pikepdf.Permissions:
+        if self.permissions is None:
+            return pikepdf.Permissions(modify_assembly=True)
+        allowed = {right for name in self.permissions for right in _PERMISSIONS[name]}
+        rights = {right for granted in _PERMISSIONS.values() for right in granted}
+        # Reading aloud is never forbidden: PDF 2.0 has viewers ignore that bit.
+        return pikepdf.Permissions(accessibility=True, **{right: right in allowed for right in rights})
+
+
+def set_metadata(pdf: pikepdf.Pdf, options: ConvertOptions) -> None:
+    """Set title, author, subject and keywords, where the job names them, in both places that PDF has."""
+    values = [(key, xmp, getattr(options, name)) for name, key, xmp in _METADATA]
+    values = [(key, xmp, text) for key, xmp, text in values if text is not None]
+    if not values:
+        return
+    for key, _, text in values:
+        pdf.docinfo[key] = String(text)
+    with pdf.open_metadata(set_pikepdf_as_editor=False) as metadata:
+        for _, xmp, text in values:
+            metadata[xmp] = [text] if xmp == "dc:creator" else text
+
+
+def save(
+    pdf: pikepdf.Pdf, target: Path, options: SaveOptions, percent: Callable[[int], None] | None = None
+) -> None:
+    """Write a PDF whose page tree may have been edited behind qpdf's back; `percent` is told how far it is.
+
+    Raises `EngineFailed`.
+    """
+    try:
+        if options.linearize:
+            # To linearize, qpdf goes by the pages it found on opening.
+            plain = target.with_name(f"{target.name}.plain")
+            _write(pdf, plain, SaveOptions(), None)
+            with pikepdf.open(plain) as again:
+                _write(again, target, options, percent)
+            plain.unlink()
+        else:
+            _write(pdf, target, options, percent)
+    except (pikepdf.PdfError, RuntimeError) as error:
+        raise EngineFailed(f"the PDF could not be written: {error}") from error
+
+
+def _write(
+    pdf: pikepdf.Pdf, target: Path, options: SaveOptions, percent: Callable[[int], None] | None
+) -> None:
+    pdf.save(
+        target,
+        linearize=options.linearize,
+        encryption=options.encryption,
+        object_stream_mode=pikepdf.ObjectStreamMode.preserve,
+        progress=percent,
+    )

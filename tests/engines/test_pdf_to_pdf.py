@@ -1,0 +1,474 @@
+"""PDF to PDF: what is written is read again by qpdf, poppler and pypdf."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+import pypdf
+import pypdfium2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pikepdf import Array, Dictionary, Name
+from reportlab.pdfgen.canvas import Canvas
+
+from docmill.engines.base import EngineOptions, EngineResult, MergeSource
+from docmill.engines.pdf_to_pdf import PdfToPdf
+from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.formats import PDF, Target
+from docmill.options import BadPage, ConvertOptions, OnError
+
+
+def rich_pdf(target: Path, name: str, pages: int) -> Path:
+    """A PDF each of whose pages has its name as text, a bookmark, a link to the next one and a form field."""
+    canvas = Canvas(str(target), pagesize=(400, 500))
+    for number in range(1, pages + 1):
+        canvas.drawString(50, 450, f"{name} {number}")
+        canvas.bookmarkPage(f"p{number}")
+        canvas.addOutlineEntry(f"{name} {number}", f"p{number}", level=0)
+        canvas.linkRect("", f"p{number % pages + 1}", (50, 300, 150, 320), relative=0)
+        canvas.acroForm.textfield(name=f"field{number}", x=50, y=200, value=f"{name} {number}")
+        canvas.showPage()
+    canvas.save()
+    with pikepdf.open(target, allow_overwriting_input=True) as pdf:
+        pdf.attachments["note.txt"] = f"attached to {name}".encode()
+        labels = [0, Dictionary(S=Name.r), 2, Dictionary(S=Name.D, P="x-")]
+        pdf.Root.PageLabels = pdf.make_indirect(Dictionary(Nums=Array(labels)))
+        pdf.save(target)
+    return target
+
+
+def asked(**options: Any) -> EngineOptions:
+    own = ("password", "max_pages", "encrypt_user_password", "encrypt_owner_password")
+    values = {key: options.pop(key) for key in own if key in options}
+    if "permissions" in options:
+        options["encrypt_owner_password"] = "env:OWNER"
+    return EngineOptions(Target(PDF), ConvertOptions(**options), name="out", **values)
+
+
+def convert(source: Path, **options: Any) -> EngineResult:
+    out = source.parent / "out"
+    out.mkdir(exist_ok=True)
+    result = PdfToPdf().convert(source, out, asked(**options), lambda progress: None)
+    assert sorted(out.iterdir()) == sorted(
+        {*result.outputs, *(p for p in out.iterdir() if p.suffix == ".pdf")}
+    )
+    return result
+
+
+def merge(folder: Path, *sources: Path, **options: Any) -> EngineResult:
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    named = [MergeSource(source, source.name) for source in sources]
+    return PdfToPdf().merge(named, out, asked(**options), lambda progress: None)
+
+
+def check(path: Path, password: str = "") -> None:
+    done = subprocess.run(
+        ["qpdf", "--check", f"--password={password}", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def texts(path: Path, password: str | None = None) -> list[str]:
+    """The text of each page as pypdf reads it."""
+    return [page.extract_text().strip() for page in pypdf.PdfReader(path, password=password).pages]
+
+
+def bookmarks(path: Path) -> list[tuple[str, int | None]]:
+    """The bookmarks with the index of the page each leads to."""
+    reader = pypdf.PdfReader(path)
+    return [
+        (str(item.title), None if item.page is None else reader.get_destination_page_number(item))
+        for item in reader.outline
+        if not isinstance(item, list)
+    ]
+
+
+def links(path: Path) -> list[tuple[int, int | None]]:
+    """(page, page it leads to) of each link, as pdfium resolves them."""
+    raw = pypdfium2.raw
+    found: list[tuple[int, int | None]] = []
+    with pypdfium2.PdfDocument(path) as document:
+        for index in range(len(document)):
+            page, place, link = document[index], raw.c_int(0), raw.FPDF_LINK()
+            while raw.FPDFLink_Enumerate(page, place, link):
+                target = raw.FPDFLink_GetDest(document, link)
+                found.append((index, raw.FPDFDest_GetDestPageIndex(document, target) if target else None))
+    return found
+
+
+def fields(path: Path) -> dict[str, str]:
+    return {name: str(field.get("/V")) for name, field in (pypdf.PdfReader(path).get_fields() or {}).items()}
+
+
+def labels(path: Path) -> list[str]:
+    return pypdf.PdfReader(path).page_labels
+
+
+def attachments(path: Path) -> dict[str, bytes]:
+    with pikepdf.open(path) as pdf:
+        return {name: pdf.attachments[name].get_file().read_bytes() for name in pdf.attachments}
+
+
+def test_a_whole_copy_keeps_everything(tmp_path: Path) -> None:
+    result = convert(rich_pdf(tmp_path / "a.pdf", "A", 4))
+    (output,) = result.outputs
+    check(output)
+    assert texts(output) == ["A 1", "A 2", "A 3", "A 4"]
+    assert bookmarks(output) == [(f"A {n}", n - 1) for n in range(1, 5)]
+    assert links(output) == [(0, 1), (1, 2), (2, 3), (3, 0)]
+    assert fields(output) == {f"field{n}": f"A {n}" for n in range(1, 5)}
+    assert labels(output) == ["i", "ii", "x-1", "x-2"]
+    assert attachments(output) == {"note.txt": b"attached to A"}
+    assert [(page.source_page, page.width_pt, page.height_pt) for page in result.pages] == [
+        (number, 400, 500) for number in range(1, 5)
+    ]
+
+
+def test_chosen_pages_take_what_is_theirs_and_nothing_of_the_others(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 6)
+    (output,) = convert(source, pages="5,3,4").outputs
+    check(output)
+    assert texts(output) == ["A 5", "A 3", "A 4"]
+    assert bookmarks(output) == [("A 3", 1), ("A 4", 2), ("A 5", 0)]
+    # 5 led to 6, which is gone; 3 to 4, 4 to 5.
+    assert links(output) == [(1, 2), (2, 0)]
+    assert fields(output) == {f"field{n}": f"A {n}" for n in (3, 4, 5)}
+    assert labels(output) == ["x-3", "x-1", "x-2"]
+    assert attachments(output) == {"note.txt": b"attached to A"}
+    with pikepdf.open(output) as pdf:
+        streams = [obj for obj in pdf.objects if isinstance(obj, pikepdf.Stream)]
+        assert not any(b"A 1" in s.read_bytes() or b"A 6" in s.read_bytes() for s in streams)
+
+
+def test_a_page_may_be_taken_twice(tmp_path: Path) -> None:
+    (output,) = convert(rich_pdf(tmp_path / "a.pdf", "A", 3), pages="2,1,2").outputs
+    check(output)
+    assert texts(output) == ["A 2", "A 1", "A 2"]
+    assert set(fields(output)) == {"field1", "field2"}
+
+
+def test_a_heading_whose_page_is_gone_stays_over_bookmarks_that_are_not(tmp_path: Path) -> None:
+    source = tmp_path / "a.pdf"
+    canvas = Canvas(str(source))
+    for number in range(3):
+        canvas.bookmarkPage(f"chapter {number}")
+        canvas.bookmarkPage(f"section {number - 1}")
+        canvas.addOutlineEntry(f"chapter {number}", f"chapter {number}", level=0)
+        canvas.addOutlineEntry(f"section {number}", f"section {number}", level=1)
+        canvas.showPage()
+    canvas.bookmarkPage("section 2")
+    canvas.drawString(9, 9, "end")
+    canvas.save()
+    (output,) = convert(source, pages="2").outputs
+    check(output)
+    reader = pypdf.PdfReader(output)
+    first, below, second = reader.outline
+    assert isinstance(first.page, pypdf.generic.NullObject)
+    assert (first.title, [b.title for b in below], second.title) == (
+        "chapter 0", ["section 0"], "chapter 1",
+    )  # fmt: skip
+
+
+def tagged_pdf(target: Path, name: str, pages: int) -> Path:
+    """A tagged PDF of Chromium, with a heading a page."""
+    html = target.with_suffix(".html")
+    body = "".join(
+        f'<h1 style="break-before: page">{name} {n}</h1><p>text of {n}</p>' for n in range(1, pages + 1)
+    )
+    html.write_text(f'<html lang="en"><title>{name}</title>{body}')
+    subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+         f"--user-data-dir={target.parent / 'profile'}", f"--print-to-pdf={target}", html],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return target
+
+
+def headings(path: Path) -> list[str]:
+    """The text under each H1 of the structure tree, as poppler reads it."""
+    shown = subprocess.run(
+        ["pdfinfo", "-struct-text", path], capture_output=True, text=True, check=True
+    ).stdout
+    return re.findall(r'^ *H1[^"]*"(.*?)"', shown, re.MULTILINE)
+
+
+def test_tags_go_with_their_pages(tmp_path: Path) -> None:
+    a, b = tagged_pdf(tmp_path / "a.pdf", "A", 4), tagged_pdf(tmp_path / "b.pdf", "B", 2)
+    assert headings(a) == ["A 1", "A 2", "A 3", "A 4"]
+
+    (chosen,) = convert(a, pages="2,4").outputs
+    check(chosen)
+    assert headings(chosen) == ["A 2", "A 4"]
+
+    (merged,) = merge(tmp_path, a, b, a).outputs
+    check(merged)
+    assert headings(merged) == [f"A {n}" for n in (1, 2, 3, 4)] + ["B 1", "B 2"] + [
+        f"A {n}" for n in (1, 2, 3, 4)
+    ]
+
+
+def test_merging_brings_all_that_the_documents_have(tmp_path: Path) -> None:
+    a, b = rich_pdf(tmp_path / "a.pdf", "A", 3), rich_pdf(tmp_path / "b.pdf", "B", 2)
+    result = merge(tmp_path, a, b, a)
+    (output,) = result.outputs
+    check(output)
+    assert texts(output) == ["A 1", "A 2", "A 3", "B 1", "B 2", "A 1", "A 2", "A 3"]
+    assert bookmarks(output) == [
+        (text, page) for page, text in enumerate(["A 1", "A 2", "A 3", "B 1", "B 2", "A 1", "A 2", "A 3"])
+    ]
+    assert links(output) == [(0, 1), (1, 2), (2, 0), (3, 4), (4, 3), (5, 6), (6, 7), (7, 5)]
+    assert sorted(fields(output).values()) == sorted(["A 1", "A 2", "A 3"] * 2 + ["B 1", "B 2"])
+    assert labels(output) == ["i", "ii", "x-1", "i", "ii", "i", "ii", "x-1"]
+    assert sorted(attachments(output).values()) == [b"attached to A", b"attached to A", b"attached to B"]
+    assert any("form fields renamed" in note for note in result.notes)
+    assert [page.source_page for page in result.pages] == list(range(1, 9))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data())
+def test_pages_come_in_the_order_asked_for(tmp_path: Path, documents: list[int], data: st.DataObject) -> None:
+    for index in range(4):
+        if not (tmp_path / f"{index}.pdf").exists():
+            rich_pdf(tmp_path / f"{index}.pdf", f"D{index}", index + 1)
+    expected = [f"D{index} {n}" for index in documents for n in range(1, index + 2)]
+    chosen = data.draw(st.lists(st.integers(1, len(expected)), min_size=1, max_size=6))
+    ranges = ",".join(map(str, chosen))
+    (output,) = merge(tmp_path, *(tmp_path / f"{index}.pdf" for index in documents), pages=ranges).outputs
+    check(output)
+    wanted = [expected[number - 1] for number in chosen]
+    assert texts(output) == wanted
+    assert all(page is not None and wanted[page] == title for title, page in bookmarks(output))
+    assert {title for title, _ in bookmarks(output)} == set(wanted)
+    names = [text.split() for text in wanted]
+    assert all(names[a][0] == names[b][0] for a, b in links(output) if b is not None)
+
+
+@pytest.mark.parametrize(("pages", "each", "count"), [(7, 3, 3), (150, 1, 150), (3, 5, 1)])
+def test_split_by_count(tmp_path: Path, pages: int, each: int, count: int) -> None:
+    result = convert(rich_pdf(tmp_path / "a.pdf", "A", pages), split=each)
+    assert len(result.outputs) == count
+    assert [text for output in result.outputs for text in texts(output)] == [
+        f"A {number}" for number in range(1, pages + 1)
+    ]
+    if count > 1:
+        assert [output.name for output in result.outputs][:2] == [
+            "out_Page(1).pdf",
+            f"out_Page({each + 1}).pdf",
+        ]
+        assert labels(result.outputs[1])[0] == ("x-2" if each == 3 else "ii")
+    for output in result.outputs[:5]:
+        check(output)
+        assert [title for title, _ in bookmarks(output)] == texts(output)
+        assert sorted(fields(output).values()) == texts(output)
+
+
+def test_split_files_are_named_by_the_template(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 3)
+    result = convert(source, split=2, page_names="##name##-##page##.##extension##")
+    assert [output.name for output in result.outputs] == ["out-1.pdf", "out-3.pdf"]
+
+
+def test_rotation_turns_further_what_is_turned(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.pages[1].Rotate = 270
+        pdf.save()
+    result = convert(source, rotate=180)
+    shown = subprocess.run(
+        ["pdfinfo", "-l", "2", result.outputs[0]], capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[-1] for line in shown.split("\n") if " rot:" in line] == ["180", "90"]
+    assert [(page.width_pt, page.height_pt) for page in result.pages] == [(400, 500), (500, 400)]
+
+
+def test_metadata_stands_in_both_places(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 1)
+    words = {"title": "Tïtle", "author": "A. Uthor", "subject": "Säge", "keywords": "one, two"}
+    (output,) = convert(source, **words).outputs
+    check(output)
+    reader = pypdf.PdfReader(output)
+    info, xmp = reader.metadata, reader.xmp_metadata
+    assert info is not None and xmp is not None
+    assert (info.title, info.author, info.subject, info.get("/Keywords")) == tuple(words.values())
+    assert (xmp.dc_title["x-default"], xmp.dc_creator, xmp.dc_description["x-default"], xmp.pdf_keywords) == (
+        "Tïtle", ["A. Uthor"], "Säge", "one, two",
+    )  # fmt: skip
+
+
+def test_linearized_also_with_pages_chosen(tmp_path: Path) -> None:
+    (output,) = convert(rich_pdf(tmp_path / "a.pdf", "A", 5), linearize=True, pages="4,2").outputs
+    check(output)
+    done = subprocess.run(
+        ["qpdf", "--check-linearization", output], capture_output=True, text=True, check=True
+    )
+    assert "no linearization errors" in done.stdout
+    assert texts(output) == ["A 4", "A 2"]
+
+
+def test_encryption_and_its_permissions_are_those_asked_for(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    (output,) = convert(
+        source, encrypt_user_password="öffne", encrypt_owner_password="owner", permissions="print-low, copy"
+    ).outputs
+    check(output, "öffne")
+    assert texts(output, "öffne") == texts(output, "owner") == ["A 1", "A 2"]
+    with pytest.raises(pikepdf.PasswordError):
+        pikepdf.open(output)
+    with pikepdf.open(output, password="öffne") as pdf:
+        assert pdf.encryption.R == 6 and pdf.encryption.bits == 256
+        allowed = {name for name, granted in pdf.allow._asdict().items() if granted}
+        assert allowed == {"accessibility", "extract", "print_lowres"}
+        assert not pdf.owner_password_matched
+    with pikepdf.open(output, password="owner") as pdf:
+        assert pdf.owner_password_matched
+
+
+def test_the_user_password_alone_does_not_open_as_owner(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 1)
+    (output,) = convert(source, encrypt_user_password="user").outputs
+    with pikepdf.open(output, password="user") as pdf:
+        assert pdf.user_password_matched and not pdf.owner_password_matched
+        assert all(granted for granted in pdf.allow._asdict().values())
+
+
+def test_split_files_are_encrypted_each(tmp_path: Path) -> None:
+    result = convert(rich_pdf(tmp_path / "a.pdf", "A", 3), split=1, encrypt_user_password="user")
+    for output in result.outputs:
+        with pytest.raises(pikepdf.PasswordError):
+            pikepdf.open(output)
+        check(output, "user")
+
+
+def test_an_encrypted_source_is_decrypted_with_its_password(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.save(encryption=pikepdf.Encryption(user="secret", owner="x"))
+    with pytest.raises(PasswordRequired):
+        convert(source)
+    with pytest.raises(PasswordWrong):
+        convert(source, password="wrong")
+    result = convert(source, password="secret")
+    assert texts(result.outputs[0]) == ["A 1", "A 2"]
+    assert "the source is encrypted, the output is not" in result.notes
+
+
+def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InvalidJobData, match="rotate 45"):
+        ConvertOptions(rotate=45)
+    with pytest.raises(InvalidJobData, match="split 0"):
+        ConvertOptions(split=0)
+    with pytest.raises(InvalidJobData, match="no 'fly'"):
+        ConvertOptions(encrypt_owner_password="env:X", permissions="print,fly")
+    with pytest.raises(InvalidJobData, match="owner password"):
+        ConvertOptions(permissions="print")
+    with pytest.raises(InvalidJobData, match="reference") as caught:
+        ConvertOptions(encrypt_user_password="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_page_that_is_missing_is_named_skipped_or_left_blank(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 4)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.Pages.Kids[1] = pdf.make_indirect(Array([1, 2]))
+        pdf.save()
+    with pytest.raises(CorruptDocument, match="page 2") as caught:
+        convert(source)
+    assert caught.value.page == 2
+    assert texts(convert(source, pages="3-").outputs[0]) == ["A 3", "A 4"]
+
+    skipped = convert(source, on_error=OnError.RESUME)
+    check(skipped.outputs[0])
+    assert texts(skipped.outputs[0]) == ["A 1", "A 3", "A 4"]
+    assert [failure.page for failure in skipped.failures] == [2]
+    assert [page.source_page for page in skipped.pages] == [1, 3, 4]
+
+    blank = convert(source, on_error=OnError.RESUME, bad_page=BadPage.BLANK)
+    check(blank.outputs[0])
+    assert texts(blank.outputs[0]) == ["A 1", "", "A 3", "A 4"]
+    assert [failure.page for failure in blank.failures] == [2]
+
+
+def test_a_damaged_file_is_repaired_and_the_notes_say_so(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 3)
+    source.write_bytes(source.read_bytes().replace(b"startxref", b"startxxxx"))
+    result = convert(source)
+    check(result.outputs[0])
+    assert texts(result.outputs[0]) == ["A 1", "A 2", "A 3"]
+    assert any("damaged and was repaired" in note for note in result.notes)
+
+
+def test_a_stream_that_says_it_has_4_gb_is_copied_as_long_as_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "a.pdf"
+    canvas = Canvas(str(source), pageCompression=0)
+    canvas.drawString(50, 50, "here")
+    canvas.save()
+    raw = source.read_bytes()
+    source.write_bytes(raw.replace(b"/Length ", b"/Length 4294967296 % "))
+    result = convert(source)
+    check(result.outputs[0])
+    assert texts(result.outputs[0]) == ["here"]
+    assert result.notes
+
+
+def test_a_page_tree_that_loops_is_told_or_rebuilt(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.Pages.Kids.append(pdf.Root.Pages)
+        pdf.save()
+    try:
+        result = convert(source)
+    except CorruptDocument as error:
+        assert "loop" in str(error).lower()
+    else:
+        assert texts(result.outputs[0])[:2] == ["A 1", "A 2"]
+        assert any("rebuilt" in note for note in result.notes)
+
+
+def test_outlines_that_loop_end(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 3)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.Outlines.Last.Next = pdf.Root.Outlines.First
+        pdf.Root.Outlines.First.First = pdf.Root.Outlines.First
+        pdf.save()
+    (output,) = convert(source, pages="1,3").outputs
+    check(output)
+    assert [title for title, _ in bookmarks(output)] == ["A 1", "A 3"]
+
+
+def test_too_many_pages_are_refused(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 3)
+    with pytest.raises(LimitExceeded, match="DOCMILL_MAX_PAGES"):
+        convert(source, max_pages=2)
+    with pytest.raises(LimitExceeded, match="DOCMILL_MAX_PAGES"):
+        merge(tmp_path, source, source, max_pages=5)
+
+
+def test_more_sources_than_are_opened_at_a_time(tmp_path: Path) -> None:
+    sources = []
+    for index in range(7):
+        canvas = Canvas(str(tmp_path / f"{index}.pdf"))
+        canvas.drawString(50, 50, f"document {index}")
+        canvas.save()
+        sources.append(tmp_path / f"{index}.pdf")
+    order = [random.Random(1).randrange(7) for _ in range(230)]
+    (output,) = merge(tmp_path, *(sources[index] for index in order)).outputs
+    check(output)
+    assert texts(output) == [f"document {index}" for index in order]
+
+
+def test_a_source_that_cannot_be_merged_is_named_or_left_out(tmp_path: Path) -> None:
+    good, bad = rich_pdf(tmp_path / "good.pdf", "A", 2), tmp_path / "bad.pdf"
+    bad.write_bytes(b"%PDF-1.7\nnothing")
+    with pytest.raises(CorruptDocument, match=r"bad\.pdf"):
+        merge(tmp_path, good, bad)
+    result = merge(tmp_path, good, bad, good, on_error=OnError.RESUME)
+    assert texts(result.outputs[0]) == ["A 1", "A 2", "A 1", "A 2"]
+    assert [failure.page for failure in result.failures] == [3]
+    assert "bad.pdf" in result.failures[0].error["message"]
