@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mmap import mmap
 
 from docmill.errors import CorruptDocument
-from docmill.exif import Exif, read_exif
+from docmill.exif import Exif, read_exif, xmp_orientation
 from docmill.facts import plausible_aspect
 
 Buffer = bytes | mmap
@@ -31,6 +31,8 @@ _ICC, _ADOBE, _PHOTOSHOP = b"ICC_PROFILE\0", b"Adobe", b"Photoshop 3.0\0"
 # Multi-Picture Format (CIPA DC-007): the entries' tag, and the type of a preview of the first picture.
 _MPF, _MP_ENTRIES, _MP_LARGE_THUMBNAIL = b"MPF\0", 0xB002, 0x01
 _MAX_PICTURES = 1000
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_EXIF_DPI = 72.0
 # The second picture is then a gain map, by which a display brightens the first.
 _GAIN_MAP = b' hdrgm:Version="'
 
@@ -131,7 +133,8 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
     jfif = b""
     has_jfif = False
     adobe: int | None = None
-    exif = Exif()
+    exif: Exif | None = None
+    orientation_by_xmp = 1
     photoshop_dpi: tuple[float, float] | None = None
     icc_chunks: dict[int, bytes] = {}
     interval = 0
@@ -147,10 +150,11 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         elif segment.marker == _APP0 and payload[:5] == b"JFIF\0":
             has_jfif = True
             jfif = payload
-        elif segment.marker == _APP1 and payload[:4] == b"Exif" and exif == Exif():
+        elif segment.marker == _APP1 and payload[:4] == b"Exif" and exif is None:
             exif = read_exif(payload)
-        elif segment.marker == _APP1 and _GAIN_MAP in payload:
-            has_gain_map = True
+        elif segment.marker == _APP1 and payload.startswith(_XMP):
+            orientation_by_xmp = xmp_orientation(payload)
+            has_gain_map = has_gain_map or _GAIN_MAP in payload
         elif segment.marker == _APP2 and payload[:4] == _MPF and start == 0:
             pictures = _pictures(payload[4:], segment.start + 8, len(data))
         elif segment.marker == _APP2 and payload[:12] == _ICC and len(payload) > 14:
@@ -170,7 +174,8 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
     if frame is None:
         raise CorruptDocument("the JPEG has no frame header")
     bits, height, width, components = _frame_header(frame.payload)
-    exif_dpi = (exif.dpi_x, exif.dpi_y) if exif.dpi_x and exif.dpi_y else None
+    # Exif that names no resolution means 72 dpi, by its standard.
+    exif_dpi = (exif.dpi_x or _EXIF_DPI, exif.dpi_y or _EXIF_DPI) if exif else None
     dpi_x, dpi_y = _jfif_density(jfif, _JFIF_UNITS) or exif_dpi or photoshop_dpi or (0.0, 0.0)
     return JpegHeader(
         width=width,
@@ -178,7 +183,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         bits=bits,
         process=_PROCESSES[frame.marker],
         components=components,
-        orientation=exif.orientation,
+        orientation=exif.orientation if exif and exif.orientation != 1 else orientation_by_xmp,
         dpi_x=dpi_x,
         dpi_y=dpi_y,
         aspect=plausible_aspect(*(_jfif_density(jfif, {0: 1.0}) or (1.0, 1.0))),

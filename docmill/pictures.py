@@ -9,12 +9,13 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded, UnknownFormat
-from docmill.exif import Exif, read_exif
+from docmill.exif import Exif, read_exif, xmp_orientation
 from docmill.formats import (
     AVIF,
     BLP,
@@ -179,9 +180,12 @@ def resolution(image: Image.Image) -> tuple[float, float]:
 
 
 def picture_exif(image: Image.Image) -> Exif:
-    """The Exif metadata of formats that carry a block of it, such as WebP and AVIF."""
-    block = image.info.get("exif")
-    return read_exif(block) if isinstance(block, bytes) else Exif()
+    """The Exif metadata of formats that carry a block of it, such as WebP and AVIF, or XMP's orientation."""
+    block, xmp = image.info.get("exif"), image.info.get("xmp")
+    exif = read_exif(block) if isinstance(block, bytes) else Exif()
+    if exif.orientation == 1 and isinstance(xmp, bytes):
+        return replace(exif, orientation=xmp_orientation(xmp))
+    return exif
 
 
 def bits_per_pixel(image: Image.Image) -> int:
@@ -198,7 +202,8 @@ def _known_formats() -> tuple[str, ...]:
         import pi_heif
 
         pi_heif.register_heif_opener()
-    return tuple(name for name in Image.OPEN if name in FORMATS_BY_PILLOW)
+    names = {name.upper() for name in FORMATS_BY_PILLOW}
+    return tuple(name for name in Image.OPEN if name in names)
 
 
 def _reason(error: Exception) -> str:

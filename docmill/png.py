@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmap import mmap
 
 from docmill.errors import CorruptDocument
-from docmill.exif import read_exif
+from docmill.exif import read_exif, xmp_orientation
 from docmill.facts import plausible_aspect
 
 Buffer = bytes | mmap
@@ -29,6 +29,8 @@ _COLORS = {
 _INCHES_PER_METRE = 0.0254
 # A profile is kilobytes, seldom megabytes; a bomb in iCCP must not take the memory of the whole job.
 _MAX_PROFILE = 16 << 20
+# Of texts only those are of interest that carry metadata of other formats, which are small.
+_MAX_TEXTS, _MAX_TEXT = 100, 1 << 20
 # The bytes of one pass of an interlaced image: x and y of its first pixel, and the steps (Adam7).
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
@@ -100,6 +102,7 @@ def read_png_header(data: Buffer) -> PngHeader:
     """
     first: dict[bytes, bytes] = {}
     idat: list[tuple[int, int]] = []
+    texts: list[bytes] = []
     ends = False
     for chunk in chunks(data):
         if chunk.type == b"IDAT":
@@ -113,6 +116,9 @@ def read_png_header(data: Buffer) -> PngHeader:
             first.setdefault(chunk.type, body)
         elif chunk.type == b"IEND":
             ends = True
+        elif chunk.type in (b"tEXt", b"zTXt", b"iTXt"):
+            if len(texts) < _MAX_TEXTS:
+                texts.append(bytes(data[chunk.start : min(chunk.end, chunk.start + _MAX_TEXT)]))
         else:
             # Colour and resolution count only where they stand, before the pixels.
             if not idat or chunk.type == b"eXIf":
@@ -132,7 +138,8 @@ def read_png_header(data: Buffer) -> PngHeader:
     if not idat:
         raise CorruptDocument("the PNG has no image data", hint="the file seems to be truncated")
     density = _density(first.get(b"pHYs", b""))
-    exif = read_exif(first.get(b"eXIf", b""))
+    exif = read_exif(first.get(b"eXIf") or _raw_profile(texts))
+    orientation = exif.orientation if exif.orientation != 1 else _xmp_orientation(texts)
     gamma = int.from_bytes(first.get(b"gAMA", b"")[:4], "big") / 100_000
     animation = first.get(b"acTL", b"")
     return PngHeader(
@@ -147,7 +154,7 @@ def read_png_header(data: Buffer) -> PngHeader:
         chromaticities=_chromaticities(first.get(b"cHRM", b"")),
         icc_profile=_icc_profile(first.get(b"iCCP", b"")),
         is_srgb=b"sRGB" in first,
-        orientation=exif.orientation,
+        orientation=orientation,
         dpi_x=_dpi(density[0]) if density[2] else exif.dpi_x,
         dpi_y=_dpi(density[1]) if density[2] else exif.dpi_y,
         aspect=plausible_aspect(*density[:2]),
@@ -195,6 +202,31 @@ def _chromaticities(body: bytes) -> tuple[float, ...] | None:
     if len(body) != 32:
         return None
     return tuple(int.from_bytes(body[at : at + 4], "big") / 100_000 for at in range(0, 32, 4))
+
+
+def _raw_profile(texts: list[bytes]) -> bytes:
+    """Exif as ImageMagick stores it: a text of a name, a length and hex digits, often compressed."""
+    for text in texts:
+        name, _, body = text.partition(b"\0")
+        if name not in (b"Raw profile type exif", b"Raw profile type APP1"):
+            continue
+        if body[:1] == b"\0":  # zTXt: the compression method
+            try:
+                body = zlib.decompressobj().decompress(body[1:], _MAX_TEXT)
+            except zlib.error:
+                continue
+        try:
+            return bytes.fromhex(b"".join(body.split()[2:]).decode("ascii"))
+        except ValueError:
+            continue
+    return b""
+
+
+def _xmp_orientation(texts: list[bytes]) -> int:
+    for text in texts:
+        if text.startswith(b"XML:com.adobe.xmp\0"):
+            return xmp_orientation(text)
+    return 1
 
 
 def _icc_profile(body: bytes) -> bytes | None:

@@ -9,9 +9,10 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
+from docmill.bmp import is_bmp, read_bmp_header
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import DocumentFacts, PageFacts, upright_size
-from docmill.formats import BY_EXTENSION, JPEG, MPO, PNG, TIFF, Format
+from docmill.formats import BMP, BY_EXTENSION, JPEG, MPO, PNG, TIFF, Format
 from docmill.jpeg import JpegHeader, is_jpeg, read_jpeg_header
 from docmill.pictures import (
     COLORS,
@@ -102,6 +103,8 @@ def _own_reader(head: bytes) -> Callable[[mmap.mmap, _Limits], DocumentFacts] | 
         return _jpeg
     if is_png(head):
         return _png
+    if is_bmp(head):
+        return _bmp
     return None
 
 
@@ -127,6 +130,20 @@ def _jpeg(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
             )
         )
     return DocumentFacts((MPO if len(offsets) > 1 else JPEG).mime_type, tuple(pages))
+
+
+def _bmp(data: mmap.mmap, limits: _Limits) -> DocumentFacts:
+    header = read_bmp_header(data)
+    page = _page(
+        limits,
+        1,
+        (header.width, header.height),
+        (header.dpi_x, header.dpi_y),
+        bits=header.bits,
+        encoding=header.coding.value,
+        color="palette" if header.bits <= 8 else "RGB and alpha" if header.masks[3] else "RGB",
+    )
+    return DocumentFacts(BMP.mime_type, (page,))
 
 
 def _further_picture(data: mmap.mmap, offset: int, number: int) -> JpegHeader:

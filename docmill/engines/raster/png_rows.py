@@ -137,7 +137,8 @@ def _unfiltered(rows: bytes, header: PngHeader, part: _Pass) -> bytes:
     """Rows without their filters, by qpdf: Python is too slow for it, and Pillow knows no 16 bit colour."""
     import pikepdf
 
-    stream = pikepdf.Stream(pikepdf.new(), zlib.compress(rows, 0))
+    document = pikepdf.new()  # must outlive its stream
+    stream = pikepdf.Stream(document, zlib.compress(rows, 0))
     stream.Filter = pikepdf.Name.FlateDecode
     stream.DecodeParms = pikepdf.Dictionary(
         Predictor=15, Colors=header.channels, BitsPerComponent=header.bits, Columns=part.width

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.source import PageSource
-from docmill.formats import JPEG, MPO, PNG, TIFF
+from docmill.formats import BMP, JPEG, MPO, PNG, TIFF
 from docmill.options import Frames
 
 
@@ -29,6 +29,10 @@ def open_pages(path: Path, options: EngineOptions) -> PageSource:
             from docmill.engines.raster.png_pages import PngPages
 
             return PngPages(path, options)
+        case BMP.mime_type:
+            from docmill.engines.raster.bmp_pages import open_bmp
+
+            return open_bmp(path, options)
         case _:
             from docmill.engines.raster.picture_pages import PicturePages
 
