@@ -217,8 +217,7 @@ def _rendered_by_poppler(path: Path, index: int, size: tuple[int, int]) -> Image
     number = index + 1
     options = f"pdftoppm -f {number} -l {number} -singlefile -scale-to-x {size[0]} -scale-to-y {size[1]}"
     subprocess.run(
-        ["pdftoppm", "-f", number, "-l", number, "-singlefile", "-scale-to-x", str(size[0])]
-
+        [*options.split(), str(path), str(stem)],
         check=True,
         capture_output=True,
         timeout=120,
