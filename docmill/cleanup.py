@@ -6,6 +6,7 @@ Safe beside running jobs, and when two clean up at once: each thing is counted b
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -15,7 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from docmill.errors import DocmillError
 from docmill.settings import DAY, Settings
+
+log = logging.getLogger(__name__)
 
 #: Content that no document has is kept this long: a job may be about to use it.
 CONTENT_GRACE = timedelta(hours=1)
@@ -35,6 +39,26 @@ class Cleaned:
     count: int = 0
     size: int = 0
     names: tuple[str, ...] = field(default=())
+
+
+def clean_daily(settings: Settings) -> None:
+    """Clean up cache and scratch if nobody did for a day: for a machine without the scheduled flow.
+
+    What fails is logged and left to the next time: it is not what the user came for.
+    """
+    stamp = settings.data_dir / "cleaned"
+    try:
+        if time.time() - stamp.stat().st_mtime < DAY:
+            return
+    except OSError:
+        pass
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+        clean_cache(settings)
+        clean_scratch(settings)
+    except (OSError, DocmillError):
+        log.warning("the daily cleanup did not finish", exc_info=True)
 
 
 def clean_cache(settings: Settings, *, dry_run: bool = False) -> list[Cleaned]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from docmill import pipeline, targets
+from docmill.cleanup import clean_daily
 from docmill.cli.display import display_for
 from docmill.cli.main import report
 from docmill.cli.parser import convert_options, password_reference
@@ -38,10 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
         targets.target_of(request)
         requests = [replace(request, sources=(source,)) for source in request.sources]
         if arguments.direct:
-            return _report_all(arguments, _direct(arguments, requests, settings))
-        from docmill.cli.flowrun import convert_with_prefect
+            results = _direct(arguments, requests, settings)
+        else:
+            from docmill.cli.flowrun import convert_with_prefect
 
-        return _report_all(arguments, convert_with_prefect(arguments, requests, settings))
+            results = convert_with_prefect(arguments, requests, settings)
+        code = _report_all(arguments, results)
+    clean_daily(settings)
+    return code
 
 
 def _direct(
