@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from docmill import targets, wording
 from docmill.documents.model import CachedDocument, LoadedDocument, LoadLimits, PublishedOutput
 from docmill.documents.secrets import SecretResolver
-from docmill.engines.base import EngineOptions, EngineResult, Progress
-from docmill.engines.registry import Route, plan_route
+from docmill.engines.base import EngineOptions, EngineResult, MergeSource, Progress
+from docmill.engines.registry import Route, plan_merge, plan_route
 from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase
 from docmill.facts import DocumentFacts
 from docmill.processes import AbortFlag
@@ -198,9 +198,16 @@ def convert(
     with _in_phase(Phase.CONVERT):
         started = time.monotonic()
         route, options, out_dir = prepare(work, request, documents)
-        result = Sandbox(work.settings).run_blocking(
-            route, documents[0].path, out_dir, options, on_progress=on_progress, abort=abort
-        )
+        sandbox = Sandbox(work.settings)
+        if route.parts:
+            sources = [MergeSource(document.path, document.name) for document in documents]
+            result = sandbox.merge_blocking(
+                route, sources, out_dir, options, on_progress=on_progress, abort=abort
+            )
+        else:
+            result = sandbox.run_blocking(
+                route, documents[0].path, out_dir, options, on_progress=on_progress, abort=abort
+            )
         return Converted(result, route, time.monotonic() - started)
 
 
@@ -210,7 +217,10 @@ def prepare(
     """What the sandbox needs to run a request: the route, the engine's options, and a fresh folder."""
     document = documents[0]
     target = targets.target_of(request)
-    route = plan_route(document.facts.mime_type, target, request.options)
+    if len(documents) > 1:
+        route = plan_merge([each.facts.mime_type for each in documents], target, request.options)
+    else:
+        route = plan_route(document.facts.mime_type, target, request.options)
     settings = work.settings
     options = EngineOptions(
         target=target,
@@ -222,6 +232,8 @@ def prepare(
         name=_output_stem(request, document),
         mime_type=document.facts.mime_type,
         password=_password(work, request),
+        encrypt_user_password=_resolved(work, request, "encrypt_user_password"),
+        encrypt_owner_password=_resolved(work, request, "encrypt_owner_password"),
     )
     shutil.rmtree(work.output_dir, ignore_errors=True)
     work.output_dir.mkdir(parents=True)
@@ -311,6 +323,12 @@ def _password(work: Workspace, request: ConvertRequest) -> str | None:
     return work.secrets.resolve(request.password, what="password") if request.password else None
 
 
+def _resolved(work: Workspace, request: ConvertRequest, option: str) -> str | None:
+    """The secret that an option refers to, where it is set."""
+    reference = getattr(request.options, option)
+    return work.secrets.resolve(reference, what=option) if reference else None
+
+
 def _from_cache(work: Workspace, uri: str, directory: Path) -> LoadedDocument:
     store = _cache(work)
     cached = store.get(uri.removeprefix(DOCUMENT_SCHEME))
@@ -336,7 +354,9 @@ def _keep_output(work: Workspace, request: ConvertRequest, converted: Converted)
             f"{len(outputs)} output files do not make one document in the cache",
             hint="name a target folder, or convert to zip",
         )
-    facts = Sandbox(work.settings).probe_blocking(outputs[0], outputs[0].name, None)
+    # An output that only its owner password protects opens without one.
+    password = _resolved(work, request, "encrypt_user_password")
+    facts = Sandbox(work.settings).probe_blocking(outputs[0], outputs[0].name, password)
     document = describe_file(outputs[0], facts, uri=request.target or "")
     return _cache(work).put(
         document,

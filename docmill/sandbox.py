@@ -8,14 +8,22 @@ from __future__ import annotations
 import importlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from docmill import processes
-from docmill.engines.base import Engine, EngineOptions, EngineResult, PageFailure, PageResult, Progress
-from docmill.engines.registry import Route, Step, engine_spec
+from docmill.engines.base import (
+    Engine,
+    EngineOptions,
+    EngineResult,
+    MergeSource,
+    PageFailure,
+    PageResult,
+    Progress,
+)
+from docmill.engines.registry import Route, Step, engine_spec, options_for
 from docmill.errors import DocmillError, EngineFailed, Phase
 from docmill.facts import DocumentFacts
 from docmill.processes import Abort, AbortFlag, Limits
@@ -93,6 +101,36 @@ class Sandbox:
             )
             return _result_from_dict(result, out_dir)
 
+    def merge_blocking(
+        self,
+        route: Route,
+        sources: Sequence[MergeSource],
+        out_dir: Path,
+        options: EngineOptions,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        abort: AbortFlag | None = None,
+    ) -> EngineResult:
+        """Make one document of several, along a route of `plan_merge`; otherwise as `run_blocking`."""
+        out_dir = out_dir.absolute()
+
+        def forward(message: dict[str, Any]) -> None:
+            if on_progress:
+                on_progress(_progress_from_dict(message))
+
+        with _phase(Phase.CONVERT):
+            result = processes.run(
+                "docmill.sandbox:_merge",
+                (self._load, route, sources, out_dir, options),
+                limits=self._limits,
+                out_dir=out_dir,
+                on_message=forward,
+                abort=abort,
+                grace=self._settings.abort_grace,
+                modules=(*PRELOAD, *self._engine_modules(route)),
+            )
+            return _result_from_dict(result, out_dir)
+
     def probe_blocking(
         self, path: Path, name: str, password: str | None = None, *, abort: AbortFlag | None = None
     ) -> DocumentFacts:
@@ -155,7 +193,7 @@ class Sandbox:
     def _engine_modules(self, route: Route) -> list[str]:
         if self._load != LOAD:
             return []
-        return [engine_spec(step.engine).entry.partition(":")[0] for step in route.steps]
+        return [engine_spec(engine).entry.partition(":")[0] for engine in route.engines]
 
 
 async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) -> T:
@@ -237,8 +275,9 @@ def _convert(
     for number, step in enumerate(route.steps, 1):
         folder = out_dir if number == len(route.steps) else out_dir / f".step{number}"
         folder.mkdir(exist_ok=True)
+        prefix = f"step {number} of {len(route.steps)}" if len(route.steps) > 1 else ""
         made = make(step.engine).convert(
-            source, folder, _options_of(step, options, first=result is None), _reporter(report, number, route)
+            source, folder, _options_of(step, options, first=result is None), _reporter(report, prefix)
         )
         if not isinstance(made, EngineResult):
             raise EngineFailed(f"{step.engine} returned {type(made).__name__} and not an EngineResult")
@@ -255,6 +294,55 @@ def _convert(
     return _result_to_dict(result)
 
 
+def _merge(
+    load: str,
+    route: Route,
+    sources: Sequence[MergeSource],
+    out_dir: Path,
+    options: EngineOptions,
+    report: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """In the worker: bring each source to the format that is merged, and merge."""
+    module, _, name = load.partition(":")
+    make: Callable[[str], Any] = getattr(importlib.import_module(module), name)
+    ready: list[MergeSource] = []
+    failures: list[PageFailure] = []
+    notes: list[str] = []
+    folders: list[Path] = []
+    for number, (source, part) in enumerate(zip(sources, route.parts, strict=True), 1):
+        if not part.steps:
+            ready.append(source)
+            continue
+        step = part.steps[0]
+        folder = out_dir / f".part{number}"
+        folder.mkdir()
+        folders.append(folder)
+        own = replace(
+            options,
+            target=step.target,
+            mime_type=step.source.mime_type,
+            options=options_for(engine_spec(step.engine), options.options),
+            password=None,
+        )
+        try:
+            made = make(step.engine).convert(
+                source.path, folder, own, _reporter(report, f"{source.name} ({number} of {len(sources)})")
+            )
+        except DocmillError as error:
+            error.message = f"{source.name}: {error.message}"
+            raise
+        ready.append(MergeSource(made.outputs[0], source.name))
+        notes += [f"{source.name}: {note}" for note in made.notes]
+        for failure in made.failures:
+            message = f"{source.name}: {failure.error.get('message', '')}"
+            failures.append(replace(failure, error=failure.error | {"message": message}))
+    merged = make(route.steps[0].engine).merge(ready, out_dir, options, _reporter(report, "merging"))
+    for folder in folders:
+        shutil.rmtree(folder)
+    failures += merged.failures
+    return _result_to_dict(replace(merged, failures=tuple(failures), notes=(*notes, *merged.notes)))
+
+
 def _options_of(step: Step, options: EngineOptions, *, first: bool) -> EngineOptions:
     """The options of one step: what concerns the source is for the first, which meets the source."""
     if first:
@@ -263,11 +351,7 @@ def _options_of(step: Step, options: EngineOptions, *, first: bool) -> EngineOpt
     return replace(options, target=step.target, mime_type=step.source.mime_type, options=job, password=None)
 
 
-def _reporter(
-    report: Callable[[dict[str, Any]], None], number: int, route: Route
-) -> Callable[[Progress], None]:
-    prefix = f"step {number} of {len(route.steps)}" if len(route.steps) > 1 else ""
-
+def _reporter(report: Callable[[dict[str, Any]], None], prefix: str) -> Callable[[Progress], None]:
     def progress(at: Progress) -> None:
         message = ": ".join(part for part in (prefix, at.message) if part)
         report({"page": at.page, "page_count": at.page_count, "message": message})

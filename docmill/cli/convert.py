@@ -19,6 +19,7 @@ from docmill.cli.display import display_for
 from docmill.cli.main import report
 from docmill.cli.parser import convert_options, password_reference
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
+from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
 
@@ -26,18 +27,22 @@ STANDARD_STREAM = "-"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert each source; one that fails does not stop the others."""
+    """Convert each source into a folder, where one that fails does not stop the others; or merge them into a
+    PDF."""
     settings = Settings.from_env()
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
-        raise InvalidJobData("several sources cannot go to standard output", hint="name a target folder")
-    if len(arguments.sources) > 1 and not targets.is_folder(arguments.target):
-        raise InvalidJobData(
-            f"several sources need a target folder, and '{arguments.target}' is none",
-            hint="end its name with a slash",
-        )
+        raise InvalidJobData("several sources cannot go to standard output", hint="name a file or folder")
     with _streams(arguments) as request:
-        targets.target_of(request)
-        requests = [replace(request, sources=(source,)) for source in request.sources]
+        format = targets.target_of(request).format
+        if targets.is_folder(arguments.target):
+            requests = [replace(request, sources=(source,)) for source in request.sources]
+        elif len(request.sources) == 1 or format is PDF:
+            requests = [request]
+        else:
+            raise InvalidJobData(
+                f"several sources need a target folder or a PDF, and '{arguments.target}' is neither",
+                hint="end its name with a slash",
+            )
         if arguments.direct:
             results = _direct(arguments, requests, settings)
         else:

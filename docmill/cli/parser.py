@@ -71,7 +71,9 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="path, URI (file:, http:, https:, s3:, memory:), docmill://ID, or - for standard input",
     )
     parser.add_argument(
-        "target", metavar="TARGET", help="path or URI; a folder for several sources; - for standard output"
+        "target",
+        metavar="TARGET",
+        help="path or URI; a folder for several sources, or a PDF of them all; - for standard output",
     )
     parser.add_argument("--to", metavar="FORMAT", help="output format, e.g. pdf; default: by TARGET's ending")
     add_convert_options(parser)

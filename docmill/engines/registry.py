@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import cast
 
@@ -77,11 +77,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The engines that a document passes through, in order."""
+    """The engines that a document passes through, in order.
+
+    Of several documents, `parts` are the ways each takes (none, where it has no steps) until the first engine
+    of `steps` merges them.
+    """
 
     steps: tuple[Step, ...]
+    parts: tuple[Route, ...] = ()
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines' names, each once."""
+        steps = [step for part in self.parts for step in part.steps] + list(self.steps)
+        return tuple(dict.fromkeys(step.engine for step in steps))
 
     def __str__(self) -> str:
+        if self.parts:
+            return f"{len(self.parts)} documents -> {self.steps[-1].target.name} by {', '.join(self.engines)}"
         names = [self.steps[0].source.name, *(step.target.name for step in self.steps)]
         return f"{' -> '.join(names)} by {', '.join(step.engine for step in self.steps)}"
 
@@ -168,6 +181,41 @@ def plan_route(source: str, target: Target, options: ConvertOptions | None = Non
             hint=f"leave it out; {spec.name} takes {', '.join(sorted(spec.options | COMMON_OPTIONS))}",
         )
     return Route((step,))
+
+
+def plan_merge(sources: Sequence[str], target: Target, options: ConvertOptions | None = None) -> Route:
+    """The route that makes one PDF of documents of these MIME types, each brought to PDF by its own engine.
+
+    Raises as `plan_route` does.
+    """
+    options = options or ConvertOptions()
+    if target.format is not PDF:
+        raise UnsupportedConversion(
+            f"several documents cannot be made into one {target.name}",
+            hint="they can be merged into a PDF, or converted each into a target folder",
+        )
+    editor = engine_spec(PDF_EDITOR)
+    parts, honoured = [], editor.options | COMMON_OPTIONS
+    for source in sources:
+        if BY_MIME_TYPE.get(source) is PDF:
+            parts.append(Route(()))
+            continue
+        part = plan_route(source, target)
+        parts.append(part)
+        honoured |= engine_spec(part.steps[0].engine).options
+    unused = sorted(options.changed().keys() - honoured)
+    if unused:
+        raise InvalidJobData(
+            f"option {', '.join(unused)} has no meaning for merging these documents",
+            hint=f"leave it out; merging takes {', '.join(sorted(honoured))}",
+        )
+    return Route((Step(PDF_EDITOR, PDF, Target(PDF)),), tuple(parts))
+
+
+def options_for(spec: EngineSpec, options: ConvertOptions) -> ConvertOptions:
+    """The part of a job's options that concerns an engine which makes one of several documents to merge."""
+    names = spec.options | {"on_error"}
+    return ConvertOptions(**{name: value for name, value in options.changed().items() if name in names})
 
 
 def missing(spec: EngineSpec) -> list[tuple[str, str]]:
