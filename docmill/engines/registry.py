@@ -147,6 +147,18 @@ ENGINES: tuple[EngineSpec, ...] = (
         subsampling=frozenset({TIFF, JPEG}),
         archives=True,
     ),
+    EngineSpec(
+        name="raster-to-raster",
+        title="images to images, with resolution, colour profile and descriptions kept",
+        entry="docmill.engines.raster_to_raster:RasterToRaster",
+        sources=RASTER_SOURCES,
+        targets=_RASTER_TARGETS,
+        options=_RASTER_OPTIONS | {"alpha", "frames"},
+        compressions=frozenset((TIFF, compression) for compression in Compression),
+        bits_per_pixel=_RASTER_BITS,
+        subsampling=frozenset({TIFF, JPEG}),
+        archives=True,
+    ),
 )
 
 

@@ -20,10 +20,11 @@ _LIMITS_OF_A_PAGE = frozenset({"page pixels", "memory"})
 
 @dataclass(frozen=True, slots=True)
 class MadePage:
-    """A page that came out: its file, and what the job's result says of it."""
+    """A page that came out: its file, what the job's result says of it, and what of it could not be read."""
 
     encoded: Encoded
     result: PageResult
+    damage: DocmillError | None = None
 
 
 def convert_pages(
@@ -53,6 +54,7 @@ def convert_pages(
     )
     pages: list[PageResult] = []
     failures: list[PageFailure] = []
+    lost = 0
     with Collector(options, out_dir, numbers) as collector:
         for place, number in zip(places, numbers, strict=True):
             progress(Progress(place, len(numbers)))
@@ -62,11 +64,14 @@ def convert_pages(
                 if not (resume and _is_of_the_page(page)):
                     raise page
                 failures.append(PageFailure(number, page.to_dict()))
-                if len(failures) == len(numbers):
+                lost += 1
+                if lost == len(numbers):
                     raise page
                 if options.options.bad_page is BadPage.SKIP:
                     continue
                 page = _blank_page(plan, blank(number), number, _scratch(out_dir, place))
+            if page.damage:
+                failures.append(PageFailure(number, page.damage.to_dict()))
             pages.append(page.result)
             collector.add(page.encoded, number, place)
     return EngineResult(collector.outputs, tuple(pages), tuple(failures))

@@ -92,9 +92,12 @@ class OutputPlan:
             return pack_bits(np.asarray(image).view(np.uint8), 1)
         return pack_bits((gray >= self.threshold).view(np.uint8), 1)
 
-    def encode(self, page: PageImage, path: Path) -> Encoded:
-        """Encode a page into `path`; it has the bits of the plan already, where these are set."""
-        if self.bits is None and self.format is not WEBP:
+    def encode(self, page: PageImage, path: Path, *, narrows: bool = True) -> Encoded:
+        """Encode a page into `path`; it has the bits of the plan already, where these are set.
+
+        Without `narrows` its pixels keep the form that they came in, where the format can hold it.
+        """
+        if self.bits is None and self.format is not WEBP and (narrows or self.format is GIF):
             is_jpeg = self.compression is Compression.JPEG
             page = narrow(
                 page, bilevel=not (is_jpeg or self.format in _NO_BILEVEL), palette=self.format in _PALETTES

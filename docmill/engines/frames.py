@@ -1,0 +1,251 @@
+"""The pages of a picture file of any format that Pillow reads, each decoded on its own.
+
+Every process opens the file for itself: decoders move about in it.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from docmill.engines.base import EngineOptions
+from docmill.engines.raster.png_rows import samples
+from docmill.errors import CorruptDocument
+from docmill.facts import upright_size
+from docmill.formats import PNG, TIFF
+from docmill.options import Frames
+from docmill.pictures import (
+    check_page_count,
+    check_pixels,
+    decoding,
+    frame_count,
+    open_picture,
+    picture_exif,
+    resolution,
+)
+from docmill.png import read_png_header
+from docmill.tiff import Directory, Tag, Tiff
+
+# Descriptions that travel with a page: ImageDescription, Make, Model, DateTime, Artist, Copyright.
+_TEXTS = (270, 271, 272, 306, 315, 33432)
+_ORIENTATION = 274
+TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A raw mode that takes the high byte of 16 bit samples, and the one that takes the low byte from the same.
+_LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
+
+
+@dataclass(slots=True)
+class Frame:
+    """A decoded page, turned upright, and what the file says of it.
+
+    `wide` has all 16 bits of samples that Pillow cuts to 8: rows x pixels x samples, of RGB or gray with or
+    without alpha. `dpi` is None where the file names none. `orientation` is how a TIFF stores the page.
+    """
+
+    image: Image.Image
+    wide: NDArray[np.uint16] | None
+    dpi: tuple[float, float] | None
+    orientation: int
+    icc: bytes
+    exif: bytes
+    texts: dict[int, bytes]
+    damage: CorruptDocument | None = None
+
+
+class PictureFile:
+    """The pages of a picture file; TIFF's thumbnails and masks are none, and further frames of an animation
+    only where the options ask for them."""
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
+        self._path = path
+        self._options = options
+        self._is_tiff = options.mime_type == TIFF.mime_type
+        self._open = ExitStack()
+        if self._is_tiff:
+            self._tiff = self._open.enter_context(Tiff(path, options.max_pages))
+            self.count = len(self._tiff)
+        else:
+            image = self._open.enter_context(open_picture(path))
+            with decoding():
+                frames = options.options.frames
+                count = frame_count(image, every_frame=frames is Frames.ALL)
+            self.count = 1 if frames is Frames.FIRST else count
+            check_page_count(self.count, options.max_pages)
+        self.damage = self._tiff.damage if self._is_tiff else None
+
+    def close(self) -> None:
+        self._open.close()
+
+    def frame(self, number: int, *, salvage: bool = False) -> Frame:
+        """Decode a page (from 1); with `salvage` what can be decoded of a damaged one, and the damage.
+
+        Raises `CorruptDocument` and `LimitExceeded`.
+        """
+        try:
+            return self._frame(number, truncated=False)
+        except CorruptDocument as error:
+            if not salvage:
+                raise
+            frame = self._frame(number, truncated=True)
+            if _is_empty(frame.image):
+                raise
+            frame.damage = error
+            return frame
+
+    def size_pt(self, number: int) -> tuple[float, float]:
+        """The size in points of a page that cannot be decoded, by what its header says."""
+        default = self._options.options.dpi or self._options.default_dpi
+        if self._is_tiff:
+            return self._tiff.page(number).size_pt(default)
+        with open_picture(self._path) as image:
+            return upright_size(image.size, resolution(image), picture_exif(image).orientation, default)
+
+    def _frame(self, number: int, *, truncated: bool) -> Frame:
+        with self._picture(number) as image, decoding(truncated=truncated):
+            check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
+            wide = self._wide(image, number)
+            image.load()
+            frame = Frame(
+                image=image,
+                wide=wide,
+                dpi=None,
+                orientation=1,
+                icc=image.info.get("icc_profile") or b"",
+                exif=_exif(image),
+                texts=_texts(image),
+            )
+            if self._is_tiff:
+                # Pillow has turned it, and forgotten so.
+                directory = self._tiff.page(number)
+                frame.orientation = turned = directory.orientation
+                x, y = directory.dpi()
+            else:
+                x, y = resolution(image)
+                turned = picture_exif(image).orientation
+                _turn(frame, turned)
+            if x and y:
+                frame.dpi = (y, x) if turned >= 5 else (x, y)
+            return frame
+
+    @contextmanager
+    def _picture(self, number: int) -> Iterator[Any]:
+        """The file anew, at that page, with nothing decoded yet."""
+        with open_picture(self._path, formats=("TIFF",) if self._is_tiff else ()) as image:
+            if self._is_tiff:
+                _seek_directory(image, self._tiff.page(number), number)
+            elif self.count > 1:
+                image.seek(number - 1)
+            yield image
+
+    def _wide(self, image: Any, number: int) -> NDArray[np.uint16] | None:
+        if self._options.mime_type == PNG.mime_type:
+            return _wide_png(self._path)
+        rawmode = _rawmode(image)
+        if not self._is_tiff or image.mode not in ("RGB", "RGBA") or rawmode[-4:] not in _LOW_BYTES:
+            return None
+        # Pillow keeps one byte of two: decoded once for each of them, both are there.
+        with self._picture(number) as again:
+            low_mode = rawmode[:-4] + _LOW_BYTES[rawmode[-4:]]
+            again.tile = [tile._replace(args=(low_mode, *tile.args[1:])) for tile in again.tile]
+            again.load()
+            image.load()
+            high, low = np.asarray(image), np.asarray(again)
+            both: NDArray[np.uint16] = np.left_shift(high, 8, dtype=np.uint16) | low.astype(np.uint16)
+            return both
+
+
+def _seek_directory(image: Any, directory: Directory, number: int) -> None:
+    """Go to the directory's frame: Pillow counts thumbnails too, which are no pages."""
+    tag = Tag.TILE_OFFSETS if Tag.TILE_OFFSETS in directory else Tag.STRIP_OFFSETS
+    wanted = directory.numbers(tag)
+    frame = number - 1
+    while True:
+        try:
+            image.seek(frame)
+        except EOFError:
+            raise directory.corrupt("Pillow does not find it") from None
+        if tuple(image.tag_v2.get(tag, ())) == wanted:
+            return
+        frame += 1
+
+
+def _is_empty(image: Image.Image) -> bool:
+    """If no pixel differs from another: what decoders leave where they found nothing."""
+    extrema = np.array(image.getextrema()).reshape(-1, 2)
+    return bool((extrema[:, 0] == extrema[:, 1]).all())
+
+
+def _rawmode(image: Any) -> str:
+    args = image.tile[0].args if image.tile else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _wide_png(path: Path) -> NDArray[np.uint16] | None:
+    """The samples of a PNG with 16 bit colour or alpha."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        header = read_png_header(data)
+        if header.bits != 16 or (header.channels == 1 and header.transparency is None):
+            return None
+        color, alpha = samples(data, header)
+        shape = header.height, header.width
+        rows = np.frombuffer(color, ">u2").astype(np.uint16).reshape(*shape, -1)
+        if alpha is None:
+            return rows
+        if alpha.bits == 16:
+            opacity = np.frombuffer(alpha.samples, ">u2").astype(np.uint16)
+        else:
+            opacity = np.frombuffer(alpha.samples, np.uint8).astype(np.uint16) * 257
+        return np.concatenate([rows, opacity.reshape(*shape, 1)], axis=2)
+
+
+def _turn(frame: Frame, orientation: int) -> None:
+    if orientation in TRANSPOSES:
+        frame.image = frame.image.transpose(TRANSPOSES[orientation])
+        if frame.wide is not None:
+            frame.wide = turn(frame.wide, orientation)
+
+
+def turn(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Rows x pixels as stored with an Orientation, turned upright (TIFF 6.0, section 8)."""
+    if orientation >= 5:
+        rows = rows.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        rows = rows[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        rows = rows[::-1]
+    return rows
+
+
+def _exif(image: Image.Image) -> bytes:
+    """The Exif block of formats that have one, without the orientation, which is applied."""
+    if not isinstance(image.info.get("exif"), bytes):
+        return b""
+    exif = image.getexif()
+    exif.pop(_ORIENTATION, None)
+    return exif.tobytes() if len(exif) else b""
+
+
+def _texts(image: Image.Image) -> dict[int, bytes]:
+    found = {}
+    exif = image.getexif()
+    for tag in _TEXTS:
+        value = exif.get(tag)
+        if isinstance(value, str) and (text := value.rstrip("\0 ")):
+            found[tag] = text.encode("utf-8", "replace").replace(b"\0", b" ")
+    return found

@@ -1,0 +1,366 @@
+"""Pictures to pictures: the same pixels, resolution, profile and descriptions, in every format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageOps, ImageSequence
+
+from docmill.engines.base import EngineOptions, EngineResult
+from docmill.engines.raster_to_raster import RasterToRaster
+from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, UnsupportedConversion
+from docmill.formats import BY_EXTENSION, Compression, target_from_name
+from docmill.options import ConvertOptions
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def convert(source: Path, to: str, out_dir: Path, *, workers: int = 1, **asked: object) -> EngineResult:
+    engine = {name: asked.pop(name) for name in ("max_page_pixels", "max_pages") if name in asked}
+    options = EngineOptions(
+        target=target_from_name(to),
+        options=ConvertOptions(**asked),
+        workers=workers,
+        name="doc",
+        mime_type=BY_EXTENSION[source.suffix.lstrip(".")].mime_type,
+        **engine,
+    )
+    out_dir.mkdir(exist_ok=True)
+    result = RasterToRaster().convert(source, out_dir, options, lambda progress: None)
+    assert sorted(result.outputs) == sorted(out_dir.iterdir())
+    return result
+
+
+def picture(mode: str, size: tuple[int, int] = (61, 47)) -> Image.Image:
+    """Noise on a ramp, in any of Pillow's modes."""
+    width, height = size
+    random = np.random.default_rng(len(mode))
+    bands = {"LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}.get(mode, 1)
+    ramp = np.add.outer(np.arange(height) * 3, np.arange(width) * 2)[:, :, None]
+    pixels = ((ramp + random.integers(0, 60, (height, width, bands))) % 256).astype(np.uint8)
+    if mode in ("1", "P"):
+        gray = Image.fromarray(pixels[:, :, 0])
+        return (
+            gray.convert("1")
+            if mode == "1"
+            else Image.merge("RGB", [gray, gray.rotate(180), gray]).quantize(99)
+        )
+    if mode == "I;16":
+        return Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257 + 3)
+    if mode == "F":
+        return Image.fromarray(pixels[:, :, 0].astype(np.float32) / 7)
+    if mode == "I":
+        return Image.fromarray(pixels[:, :, 0].astype(np.int32) * 100_000)
+    return Image.fromarray(pixels[:, :, 0] if bands == 1 else pixels, mode)
+
+
+def same(path: Path, expected: Image.Image, mode: str | None = None) -> None:
+    with Image.open(path) as image:
+        image.load()
+        mode = mode or image.mode
+        assert image.size == expected.size
+        assert np.array_equal(np.asarray(image.convert(mode)), np.asarray(expected.convert(mode)))
+
+
+@pytest.mark.parametrize("to", ["tiff", "tiff-lzw", "tiff-none", "tiff-packbits", "png"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "CMYK", "F", "I"])
+def test_nothing_is_lost(tmp_path, mode, to):
+    source = tmp_path / "a.tif"
+    image = picture(mode)
+    image.save(source, compression="tiff_lzw", dpi=(200, 100))
+    if to == "png" and mode in ("F", "I"):
+        with pytest.raises(UnsupportedConversion, match="32 bits do not fit PNG"):
+            convert(source, to, tmp_path / "out")
+        return
+    (path,) = convert(source, to, tmp_path / "out").outputs
+    same(path, image, "RGB" if to == "png" and mode == "CMYK" else None if mode not in "1P" else "RGB")
+    with Image.open(path) as made:
+        assert made.mode == ("RGB" if to == "png" and mode == "CMYK" else mode)
+        assert made.info["dpi"] == pytest.approx((200, 100), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [
+        ("png", "bmp"), ("bmp", "png"), ("png", "webp"), ("webp", "tiff"), ("png", "jp2"), ("jp2", "png"),
+        ("tga", "png"), ("ppm", "tiff"), ("pcx", "png"), ("sgi", "pcx"), ("gif", "png"), ("jpg", "png"),
+        ("dds", "j2k"), ("ico", "png"), ("qoi", "tiff-zip"),
+    ],
+)  # fmt: skip
+def test_formats(tmp_path, source, to):
+    path = tmp_path / f"a.{source}"
+    size = (32, 32) if source == "ico" else (61, 47)
+    picture("RGB", size).save(path, **({"lossless": True} if source in ("webp",) else {}))
+    (made,) = convert(path, to, tmp_path / "out").outputs
+    with Image.open(path) as original:
+        original.load()
+        same(made, original, "RGB")
+
+
+@pytest.mark.parametrize("source", ["png", "tif"])
+@pytest.mark.parametrize("to", ["png", "tiff", "tiff-lzw"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("big", [False, True])
+def test_16_bits_stay(tmp_path, source, to, channels, big):
+    samples = np.random.default_rng(5).integers(0, 1 << 16, (40, 30, channels)).astype(np.uint16)
+    path = tmp_path / f"a.{source}"
+    if source == "tif":
+        extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+        photometric = "minisblack" if channels == 1 else "rgb"
+        tifffile.imwrite(
+            path,
+            samples[:, :, 0] if channels == 1 else samples,
+            photometric=photometric,
+            compression="lzw" if big else None,
+            byteorder=">" if big else "<",
+            metadata=None,
+            **extra,
+        )
+    else:
+        write_wide_png(path, samples)
+    (made,) = convert(path, to, tmp_path / "out").outputs
+    assert np.array_equal(read_wide(made), samples)
+
+
+def write_wide_png(path: Path, samples: np.ndarray) -> None:
+    import imagecodecs
+
+    path.write_bytes(imagecodecs.png_encode(samples.squeeze()))
+
+
+def read_wide(path: Path) -> np.ndarray:
+    import imagecodecs
+
+    read = imagecodecs.png_decode(path.read_bytes()) if path.suffix == ".png" else tifffile.imread(path)
+    return read.reshape(*read.shape[:2], -1)
+
+
+def test_alpha_is_kept_or_laid_on_white(tmp_path):
+    image = picture("RGBA")
+    image.save(tmp_path / "a.png")
+    for to in ("webp", "tiff", "jp2"):
+        (path,) = convert(tmp_path / "a.png", to, tmp_path / to).outputs
+        same(path, image, "RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image)
+    for to, asked in (("bmp", {}), ("png", {"alpha": "white"})):
+        (path,) = convert(tmp_path / "a.png", to, tmp_path / f"white-{to}", **asked).outputs
+        with Image.open(path) as flat:
+            assert flat.mode == "RGB"
+            difference = np.asarray(flat).astype(int) - np.asarray(white.convert("RGB"))
+            assert np.abs(difference).max() <= 1
+    (path,) = convert(tmp_path / "a.png", "jpeg", tmp_path / "jpeg", quality=100).outputs
+    with Image.open(path) as flat:
+        difference = np.asarray(flat).astype(int) - np.asarray(white.convert("RGB"))
+        assert np.abs(difference).mean() < 2
+
+
+def test_a_transparent_colour_becomes_alpha(tmp_path):
+    picture("P").save(tmp_path / "a.png", transparency=3)
+    (path,) = convert(tmp_path / "a.png", "tiff", tmp_path / "out").outputs
+    with Image.open(tmp_path / "a.png") as original:
+        same(path, original, "RGBA")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("to", ["png", "tiff", "jpeg"])
+def test_orientation(tmp_path, orientation, to):
+    image = picture("RGB")
+    exif = Image.Exif()
+    exif[274] = orientation
+    exif[271] = "Maker"
+    source = tmp_path / "a.tif"
+    image.save(source, exif=exif, dpi=(200, 100))
+    result = convert(source, to, tmp_path / "out", **({"quality": 100} if to == "jpeg" else {}))
+    upright = ImageOps.exif_transpose(Image.open(source))
+    with Image.open(result.outputs[0]) as made:
+        if to == "tiff":
+            assert made.tag_v2[274] == orientation
+            assert made.tag_v2[271] == "Maker"
+            assert np.array_equal(tifffile.imread(result.outputs[0]), np.asarray(image))
+        else:
+            assert made.getexif().get(274, 1) == 1
+            assert made.info["dpi"] == pytest.approx((100, 200) if orientation >= 5 else (200, 100), abs=0.02)
+        shown = np.asarray(ImageOps.exif_transpose(made)).astype(int)
+        assert np.abs(shown - np.asarray(upright)).mean() < (2 if to == "jpeg" else 1e-9)
+    page = result.pages[0]
+    expected = (61 * 72 / 200, 47 * 72 / 100)
+    assert (page.width_pt, page.height_pt) == pytest.approx(expected[::-1] if orientation >= 5 else expected)
+
+
+def test_exif_of_a_photograph(tmp_path):
+    exif = Image.Exif()
+    exif[271], exif[274], exif[306] = "Maker", 6, "2024:05:06 07:08:09"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    picture("RGB").save(tmp_path / "a.jpg", exif=exif, icc_profile=SRGB, dpi=(240, 240))
+    for to in ("png", "webp", "tiff"):
+        (path,) = convert(tmp_path / "a.jpg", to, tmp_path / to).outputs
+        with Image.open(path) as made:
+            assert made.getexif()[271] == "Maker"
+            assert made.getexif()[306] == "2024:05:06 07:08:09"
+            if to != "tiff":
+                assert made.getexif().get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+            assert made.info["icc_profile"] == SRGB
+            upright = ImageOps.exif_transpose(made)
+            with Image.open(tmp_path / "a.jpg") as original:
+                assert np.array_equal(np.asarray(upright), np.asarray(ImageOps.exif_transpose(original)))
+
+
+def test_a_jpeg_that_stays_one_is_copied(tmp_path):
+    picture("RGB").save(tmp_path / "a.jpg", quality=70, dpi=(240, 240))
+    result = convert(tmp_path / "a.jpg", "jpeg", tmp_path / "out")
+    assert result.outputs[0].read_bytes() == (tmp_path / "a.jpg").read_bytes()
+    assert result.pages[0].how == "copied"
+    result = convert(tmp_path / "a.jpg", "jpeg", tmp_path / "again", quality=20)
+    assert result.outputs[0].stat().st_size < (tmp_path / "a.jpg").stat().st_size
+
+
+def test_cmyk_by_its_profile(tmp_path):
+    picture("CMYK").save(tmp_path / "a.tif")
+    (path,) = convert(tmp_path / "a.tif", "jpeg", tmp_path / "jpeg", quality=100).outputs
+    with Image.open(path) as made:
+        assert made.mode == "CMYK"
+        assert np.abs(np.asarray(made).astype(int) - np.asarray(picture("CMYK"))).mean() < 2
+    (path,) = convert(tmp_path / "a.tif", "tiff-jpeg", tmp_path / "tiff", quality=100).outputs
+    with Image.open(path) as made:
+        assert made.mode == "CMYK"
+        assert np.abs(np.asarray(made).astype(int) - np.asarray(picture("CMYK"))).mean() < 2
+    (path,) = convert(tmp_path / "a.tif", "webp", tmp_path / "webp").outputs
+    same(path, picture("CMYK").convert("RGB"))
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """A TIFF of four pages, each of its own mode and size, with a thumbnail between them."""
+    path = tmp_path / "many.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for mode in ("1", "L", "RGB"):
+            pixels = np.asarray(picture(mode, (60 + len(mode), 40)))
+            tiff.write(pixels, resolution=(300, 300), photometric="rgb" if mode == "RGB" else "minisblack")
+        tiff.write(np.zeros((8, 8), np.uint8), subfiletype=1)
+        tiff.write(
+            np.asarray(picture("L", (100, 80))), tile=(16, 16), compression="zlib", resolution=(72, 72)
+        )
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pages_of_a_tiff(tmp_path, many, workers):
+    result = convert(many, "png", tmp_path / "out", workers=workers)
+    assert [path.name for path in result.outputs] == [f"doc_Page({page}).png" for page in (1, 2, 3, 4)]
+    for path, expected in zip(
+        result.outputs,
+        [picture("1", (61, 40)), picture("L", (61, 40)), picture("RGB", (63, 40)), picture("L", (100, 80))],
+        strict=True,
+    ):
+        same(path, expected)
+    (path,) = convert(many, "tiff-zip", tmp_path / "tiff", pages="4,1", workers=workers).outputs
+    with Image.open(path) as made:
+        assert [frame.size for frame in ImageSequence.Iterator(made)] == [(100, 80), (61, 40)]
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_one_compression_to_another(tmp_path, many, compression):
+    (path,) = convert(many, f"tiff-{compression}", tmp_path / "out", pages="1").outputs
+    with Image.open(path) as made:
+        assert made.info["dpi"] == (300, 300)
+        if compression is not Compression.JPEG:
+            assert made.mode == "1"
+            assert np.array_equal(np.asarray(made), np.asarray(picture("1", (61, 40))))
+
+
+def test_frames_of_an_animation(tmp_path):
+    frames = [picture("RGB", (30, 20)).rotate(turn) for turn in (0, 90, 180)]
+    for name in ("a.webp", "a.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+        first = convert(tmp_path / name, "tiff", tmp_path / f"first-{name}").outputs
+        assert Image.open(first[0]).n_frames == 1
+        every = convert(tmp_path / name, "tiff", tmp_path / f"all-{name}", frames="all").outputs
+        with Image.open(every[0]) as made:
+            for frame, expected in zip(ImageSequence.Iterator(made), frames, strict=True):
+                assert np.array_equal(np.asarray(frame.convert("RGB")), np.asarray(expected))
+
+
+def test_bits_and_dither(tmp_path):
+    image = picture("RGB", (200, 100))
+    image.save(tmp_path / "a.png")
+    gray = np.asarray(image.convert("L"))
+    for to, asked, expected in (
+        ("png-8bit", {}, gray),
+        ("png-1bit", {}, gray >= 128),
+        ("tiff-g4", {"threshold": 60}, gray >= 60),
+    ):
+        (path,) = convert(tmp_path / "a.png", to, tmp_path / to, **asked).outputs
+        with Image.open(path) as made:
+            assert np.array_equal(np.asarray(made), expected)
+    (path,) = convert(tmp_path / "a.png", "tiff-g4", tmp_path / "dither", dither=True).outputs
+    with Image.open(path) as made:
+        assert np.asarray(made).mean() == pytest.approx(gray.mean() / 255, abs=0.02)
+
+
+def test_a_size_in_pixels_keeps_the_size_on_paper(tmp_path):
+    for mode in ("1", "L", "P", "RGBA", "I;16"):
+        source = tmp_path / f"{mode.replace(';', '')}.png"
+        picture(mode, (120, 80)).save(source, dpi=(300, 300))
+        result = convert(source, "png", tmp_path / f"out{mode.replace(';', '')}", size="60x")
+        with Image.open(result.outputs[0]) as made:
+            assert made.size == (60, 40)
+            assert made.info["dpi"] == pytest.approx((150, 150), abs=0.02)
+        assert (result.pages[0].width_pt, result.pages[0].height_pt) == pytest.approx((28.8, 19.2), rel=1e-4)
+
+
+def test_a_resolution_where_the_file_names_none(tmp_path):
+    picture("L").save(tmp_path / "a.png")
+    (path,) = convert(tmp_path / "a.png", "tiff", tmp_path / "a").outputs
+    with Image.open(path) as made:
+        assert made.tag_v2[296] == 1
+    (path,) = convert(tmp_path / "a.png", "tiff", tmp_path / "b", dpi=150).outputs
+    with Image.open(path) as made:
+        assert made.info["dpi"] == (150, 150)
+
+
+def test_limits(tmp_path, many):
+    picture("L").save(tmp_path / "a.png")
+    with pytest.raises(LimitExceeded, match="61 x 47"):
+        convert(tmp_path / "a.png", "tiff", tmp_path / "a", max_page_pixels=2866)
+    with pytest.raises(LimitExceeded, match="610 x 470"):
+        convert(tmp_path / "a.png", "tiff", tmp_path / "b", size="610x", max_page_pixels=2867)
+    with pytest.raises(LimitExceeded):
+        convert(many, "tiff", tmp_path / "c", max_pages=3)
+    with pytest.raises(InvalidJobData, match="beyond the last"):
+        convert(many, "tiff", tmp_path / "d", pages="5")
+
+
+def test_damage(tmp_path):
+    picture("RGB", (300, 200)).save(tmp_path / "a.jpg", quality=95)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptDocument):
+        convert(tmp_path / "cut.jpg", "png", tmp_path / "a")
+    result = convert(tmp_path / "cut.jpg", "png", tmp_path / "b", on_error="resume")
+    assert [failure.page for failure in result.failures] == [1]
+    with Image.open(result.outputs[0]) as made, Image.open(tmp_path / "a.jpg") as original:
+        assert made.size == (300, 200)
+        assert np.array_equal(np.asarray(made)[:60], np.asarray(original)[:60])
+
+
+def test_a_page_that_cannot_be_read_is_blank(tmp_path, many):
+    data = bytearray(many.read_bytes())
+    with tifffile.TiffFile(many) as tiff:
+        tag = tiff.pages[1].tags[273]
+        data[tag.valueoffset : tag.valueoffset + 4] = (0x7FFFFFFF).to_bytes(4, "little")
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(data)
+    with pytest.raises(CorruptDocument) as caught:
+        convert(broken, "tiff-lzw", tmp_path / "a")
+    assert caught.value.page == 2
+    result = convert(broken, "tiff-lzw", tmp_path / "b", on_error="resume", bad_page="blank", workers=2)
+    assert [failure.page for failure in result.failures] == [2]
+    with Image.open(result.outputs[0]) as made:
+        sizes = [frame.size for frame in ImageSequence.Iterator(made)]
+        assert sizes == [(61, 40), (61, 40), (63, 40), (100, 80)]
+        made.seek(1)
+        assert np.asarray(made.convert("L")).min() == 255
