@@ -61,6 +61,12 @@ class Settings:
         "count",
     )
     abort_grace: float = _setting(0.5, "how long an aborted engine may tidy up before it is killed", "time")
+    contact_timeout: float = _setting(
+        60.0,
+        "how long a job goes on without contact to the Prefect API; after one and a half times that it is "
+        "recovered elsewhere. One value for all workers of a server",
+        "time",
+    )
     drain_seconds: float = _setting(
         30.0, "how long a worker that is told to stop lets its jobs finish before it hands them back", "time"
     )

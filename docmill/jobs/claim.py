@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.schemas import OrchestrationResult
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, State, StateDetails, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
 
@@ -42,42 +42,66 @@ class Ownership:
 
         Raises `JobAborted` where the run was aborted, deleted or taken over before. May be called again.
         """
-        if not self.claimed and not self._abort.is_set():
-            try:
-                result: OrchestrationResult[Any] = await self._client.set_flow_run_state(
-                    self._flow_run_id, Running(name=PUBLISHING)
-                )
-            except ObjectNotFound:
-                self._abort.trigger(AbortReason.DELETED)
-            else:
-                if (
-                    result.state
-                    and result.state.type is StateType.RUNNING
-                    and result.state.name == PUBLISHING
-                ):
-                    self._own.add(result.state.id)
-                    self.claimed = await self.holds()
-                else:
-                    self._abort.trigger(AbortReason.ABORTED)
+        if not self.claimed and not self._abort.is_set() and await self.holds():
+            await self._claim()
         if not self.claimed:
             raise JobAborted(f"the job was {self._abort.reason or AbortReason.ABORTED} before it published")
 
     async def holds(self) -> bool:
         """Whether the run is still this process's; if not, the abort event is set with the reason."""
+        last_foreign = _foreign_end(await self._states(), self._own)
+        if last_foreign is None:
+            return True
+        aborted = last_foreign.type is StateType.CANCELLED
+        self._abort.trigger(AbortReason.ABORTED if aborted else AbortReason.SUPERSEDED)
+        return False
+
+    async def _claim(self) -> None:
+        try:
+            result: OrchestrationResult[Any] = await self._client.set_flow_run_state(
+                self._flow_run_id, Running(name=PUBLISHING)
+            )
+        except ObjectNotFound:
+            self._abort.trigger(AbortReason.DELETED)
+            return
+        if not ((state := result.state) and state.is_running() and state.name == PUBLISHING):
+            self._abort.trigger(AbortReason.ABORTED)
+            return
+        states = await self._states()
+        if foreign := _foreign_end(states, self._own):
+            # It came between the look and the claim. Put back what the claim has covered, unless the
+            # successor has gone on already.
+            self._abort.trigger(AbortReason.SUPERSEDED)
+            if states[-1].id == state.id:
+                await self._client.set_flow_run_state(self._flow_run_id, again(foreign), force=True)
+            return
+        self._own.add(state.id)
+        self.claimed = True
+
+    async def _states(self) -> list[State[Any]]:
         try:
             states = await self._client.read_flow_run_states(self._flow_run_id)
         except ObjectNotFound:
             states = []
-        # Prefect answers an empty list for a run that is gone.
-        if not any(state.id in self._own for state in states):
+        if not states:
+            # Prefect answers an empty list for a run that is gone.
             self._abort.trigger(AbortReason.DELETED)
-            return False
-        ordered = sorted(states, key=lambda state: state.timestamp)
-        first = next(index for index, state in enumerate(ordered) if state.id in self._own)
-        for state in ordered[first:]:
-            if state.id in self._own or state.type in {StateType.CANCELLING, StateType.PAUSED}:
-                continue
-            aborted = state.type is StateType.CANCELLED
-            self._abort.trigger(AbortReason.ABORTED if aborted else AbortReason.SUPERSEDED)
-            return False
-        return True
+            raise JobAborted("the job was deleted")
+        return sorted(states, key=lambda state: state.timestamp)
+
+
+def again(state: State[Any]) -> State[Any]:
+    """The same state, to be set once more."""
+    details = StateDetails(scheduled_time=state.state_details.scheduled_time)
+    return State(type=state.type, name=state.name, message=state.message, state_details=details)
+
+
+def _foreign_end(states: list[State[Any]], own: set[UUID]) -> State[Any] | None:
+    """The last state by which another took the run over or ended it, after this process's own first.
+
+    A foreign Running is none: it follows a Pending, or is the vain claim of a process that was superseded.
+    """
+    first = next((index for index, state in enumerate(states) if state.id in own), 0)
+    kinds = TERMINAL_STATES | {StateType.SCHEDULED, StateType.PENDING}
+    foreign = [state for state in states[first:] if state.id not in own and state.type in kinds]
+    return foreign[-1] if foreign else None

@@ -1,7 +1,7 @@
 """Writes what a running job has come to as labels of its flow run, and so shows that it is alive.
 
-Every write moves the flow run's `updated` time. A run without a write for `docmill.jobs.sweep.DEAD_SECONDS`
-is given up for dead and recovered, so a job that cannot write for `LOST_SECONDS` stops before that.
+Every write moves the flow run's `updated` time. A run without a write for a while is given up for dead and
+recovered (`docmill.jobs.sweep`), so a job that cannot write stops before that (`Patience`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -32,18 +32,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 1.0
-BEAT_SECONDS = 10.0
-LOST_SECONDS = 60.0
-_CALL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what may take, in seconds, all from the setting `contact_timeout`.
+
+    A job writes every `beat`, gives up a write after `beat`, and stops once it has not written for `lost`;
+    that is seen within `beat` and a tick of a second, so before others give it up after `dead`.
+    """
+
+    lost: float = 60.0
+
+    @property
+    def beat(self) -> float:
+        return self.lost / 6
+
+    @property
+    def dead(self) -> float:
+        return self.lost * 1.5
 
 
 class JobReporter:
     """Keeps the labels of one running job; `stage` and `page` may be called from any thread and only note.
 
-    Labels are written at most once a second, and every ten seconds when nothing changes.
+    Labels are written at most once a second, and every `patience.beat` when nothing changes.
     """
 
-    def __init__(self, client: PrefectClient, flow_run_id: UUID, abort: AbortEvent) -> None:
+    def __init__(
+        self, client: PrefectClient, flow_run_id: UUID, abort: AbortEvent, patience: Patience
+    ) -> None:
+        self._patience = patience
         self._client = client
         self._flow_run_id = flow_run_id
         self._abort = abort
@@ -110,19 +129,20 @@ class JobReporter:
             await asyncio.sleep(WRITE_SECONDS)
             progress = self._progress
             quiet = time.monotonic() - self._last_contact
-            if progress == self._written and quiet < BEAT_SECONDS:
+            if progress == self._written and quiet < self._patience.beat:
                 continue
             try:
                 # Within a bound: while the API hangs, the look at the clock below must go on.
-                async with asyncio.timeout(_CALL_SECONDS):
+                async with asyncio.timeout(self._patience.beat):
                     await self._write(labels.progress_label(progress))
                 self._written = progress
             except ObjectNotFound:
                 self._abort.trigger(AbortReason.DELETED)
             except Exception as error:
                 log.debug("progress of %s not written: %r", self._flow_run_id, error)
-                if time.monotonic() - self._last_contact > LOST_SECONDS:
-                    log.error("no contact to the Prefect API for %.0f s: the job stops here", LOST_SECONDS)
+                quiet = time.monotonic() - self._last_contact
+                if quiet > self._patience.lost:
+                    log.error("no contact to the Prefect API for %.0f s: the job stops here", quiet)
                     self._abort.trigger(AbortReason.LOST)
 
 

@@ -28,9 +28,6 @@ from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from docmill.documents.model import CachedDocument
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from prefect.states import Cancelled, Completed, Failed
 from docmill.errors import DocmillError, JobAborted
 from docmill.jobs import labels, status
 from docmill.jobs.claim import Ownership
-from docmill.jobs.report import JobReporter
+from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
 from docmill.request import ConvertOutcome
 from docmill.settings import Settings
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 class RunningJob:
     """What a flow and its tasks need of the job that they run: `abort`, `report` and the claim."""
 
-    def __init__(self, client: PrefectClient, run: FlowRun, abort: AbortEvent) -> None:
+    def __init__(self, client: PrefectClient, run: FlowRun, abort: AbortEvent, patience: Patience) -> None:
         assert run.state is not None, "a flow run that runs has a state"
         self.flow_run_id = run.id
         self.abort = abort
-        self.report = JobReporter(client, run.id, abort)
+        self.report = JobReporter(client, run.id, abort, patience)
         self.ownership = Ownership(client, run.id, run.state.id, abort)
         self._client = client
 
@@ -85,9 +85,10 @@ async def running_job() -> AsyncIterator[RunningJob]:
     if context is None or context.flow_run is None:
         raise RuntimeError("running_job is for the inside of a flow")
     run = context.flow_run
+    settings = Settings.from_env()
     async with get_client() as client, abort_event(run.id) as abort:
-        await _ensure_pair(client, run)
-        job = RunningJob(client, run, abort)
+        await _ensure_pair(client, run, settings.default_user)
+        job = RunningJob(client, run, abort, Patience(settings.contact_timeout))
         if run.state and run.state.is_cancelling():
             abort.trigger(AbortReason.ABORTED)
         token = _current.set(job)
@@ -125,10 +126,10 @@ def _completed(outcome: ConvertOutcome) -> State[Any]:
     return Completed(message=f"done, {pages} {noun}", data=outcome)
 
 
-async def _ensure_pair(client: PrefectClient, run: FlowRun) -> None:
+async def _ensure_pair(client: PrefectClient, run: FlowRun, default_user: str) -> None:
     """Give a run that was not submitted with a pair of tokens its own, and the tag to filter users by."""
     if labels.JobLabels.read(run.labels or {}).user_token:
         return
-    user, job = status.tokens_of(run, default_user=Settings.from_env().default_user)
+    user, job = status.tokens_of(run, default_user=default_user)
     await client.update_flow_run_labels(run.id, {labels.USER: user, labels.JOB: job})
     await client.update_flow_run(run.id, tags=[*run.tags, labels.user_tag(user)])

@@ -1,9 +1,9 @@
 """Finds the jobs of processes that are gone, and tells or reruns them.
 
-A job that runs writes to its flow run at least every ten seconds (`docmill.jobs.report`), which moves the
-run's `updated` time. A sweeper looks every ten seconds; a run that has not moved for `DEAD_SECONDS` on the
-sweeper's own clock has no process any more. Every docmill worker and every embedded runner sweeps, and so
-does the cleanup flow, whichever comes first.
+A job that runs writes to its flow run every ten seconds at least (`docmill.jobs.report`), which moves the
+run's `updated` time. A sweeper looks as often; a run that has not moved for 90 s on the sweeper's own clock
+has no process any more. Every docmill worker and every embedded runner sweeps, and so does the cleanup flow,
+whichever comes first. All times follow from one setting, `contact_timeout`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from docmill.jobs.claim import again
 from docmill.jobs.names import FLOW_NAMES
+from docmill.jobs.report import Patience
+from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 10.0
-# More than the 60 s (and a call) after which a process that is cut off from the API stops its jobs.
-DEAD_SECONDS = 85.0
 # A Pending run whose worker died before it could leave its name: no infrastructure takes this long.
 ORPHAN_PENDING_SECONDS = 900.0
 RERUN_DELAY = timedelta(seconds=5)
@@ -51,19 +51,19 @@ class Sweeper:
     With `reruns`, a job is run again as often as its deployment's job variable `reruns` says; 0 by default.
     """
 
-    def __init__(self, *, dead_seconds: float = DEAD_SECONDS, reruns: bool = True) -> None:
-        self._dead_seconds = dead_seconds
+    def __init__(self, patience: Patience | None = None, *, reruns: bool = True) -> None:
+        self._patience = patience or Patience(Settings.from_env().contact_timeout)
         self._reruns = reruns
         self._seen: dict[UUID, tuple[datetime | None, float]] = {}
 
-    async def keep_sweeping(self, interval: float = SWEEP_SECONDS) -> None:
+    async def keep_sweeping(self) -> None:
         """Sweep until cancelled."""
         while True:
             try:
                 await self.sweep()
             except Exception as error:
                 log.debug("sweep failed: %r", error)
-            await asyncio.sleep(interval)
+            await asyncio.sleep(self._patience.beat)
 
     async def sweep(self) -> list[FlowRun]:
         """Look once; returns the runs that were found dead and told so."""
@@ -77,31 +77,32 @@ class Sweeper:
                 if updated != run.updated:
                     since = now
                 seen[run.id] = (run.updated, since)
-                if now - since > self._patience(run):
+                if now - since > self._patience_with(run):
                     dead.append(run)
             self._seen = seen
             return [run for run in dead if await recover(client, run, reruns=self._reruns)]
 
-    def _patience(self, run: FlowRun) -> float:
+    def _patience_with(self, run: FlowRun) -> float:
         if run.state_type is StateType.PENDING and (run.labels or {}).get("prefect.worker.type") != "docmill":
-            return max(ORPHAN_PENDING_SECONDS, self._dead_seconds)
-        return self._dead_seconds
+            return max(ORPHAN_PENDING_SECONDS, self._patience.dead)
+        return self._patience.dead
 
 
-async def sweep_once(*, dead_seconds: float = DEAD_SECONDS, reruns: bool = True) -> list[FlowRun]:
+async def sweep_once(patience: Patience | None = None, *, reruns: bool = True) -> list[FlowRun]:
     """`Sweeper.sweep` for whoever does not keep sweeping; returns the runs that were found dead.
 
-    Takes a moment where every run has moved lately, and `dead_seconds` where one has not, to be sure of it.
+    Takes a moment where every run has moved lately, and `patience.dead` where one has not, to be sure of it.
     """
-    sweeper = Sweeper(dead_seconds=dead_seconds, reruns=reruns)
+    patience = patience or Patience(Settings.from_env().contact_timeout)
+    sweeper = Sweeper(patience, reruns=reruns)
     await sweeper.sweep()
     async with get_client() as client:
         runs = await unfinished_runs(client, _WITH_PROCESS)
     # By this machine's clock, which may differ from the server's: a hint that there is something to wait for.
-    lately = datetime.now(UTC) - timedelta(seconds=dead_seconds / 2)
+    lately = datetime.now(UTC) - timedelta(seconds=patience.dead / 2)
     if all(run.updated and run.updated > lately for run in runs):
         return []
-    await asyncio.sleep(dead_seconds + 1)
+    await asyncio.sleep(patience.dead + 1)
     return await sweeper.sweep()
 
 
@@ -166,9 +167,7 @@ async def _stands(client: PrefectClient, before: FlowRun, verdict: State[Any]) -
     last = between[-1]
     if states[-1].id == verdict.id:
         log.info("flow run %s is alive after all: back to %s", before.id, last.name)
-        await client.set_flow_run_state(
-            before.id, State(type=last.type, name=last.name, message=last.message), force=True
-        )
+        await client.set_flow_run_state(before.id, again(last), force=True)
     return False
 
 
