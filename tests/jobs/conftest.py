@@ -27,19 +27,20 @@ from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from servers import DRILL, PrefectServer, prefect_server, worker
+from servers import DRILL, PrefectServer, prefect_server, server_folder, worker
 
 sys.path.insert(0, str(DRILL))
 import docmill_drill
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    folder = tmp_path_factory.mktemp("prefect")
-    # PostgreSQL runs as a user of its own, which must reach its folder.
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    with prefect_server(folder) as server, pytest.MonkeyPatch.context() as patch:
+def server() -> Iterator[PrefectServer]:
+    # Not one of pytest's folders: it removes those of older sessions, and other sessions may start meanwhile.
+    with (
+        server_folder() as folder,
+        prefect_server(folder) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         docmill_drill.install()
         for name, value in server.environment.items():
             patch.setenv(name, value)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -37,23 +38,38 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_server(
-    folder: Path, *, postgres: bool = True, port: int | None = None
-) -> Iterator[PrefectServer]:
+def server_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL can reach, which runs as a user of its own where the tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="docmill-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@contextmanager
+def prefect_server(folder: Path, *, postgres: bool = True) -> Iterator[PrefectServer]:
     """A server with its database in `folder`, on PostgreSQL or SQLite."""
-    port = port or free_port()
-    with _database(folder, postgres) as database:
-        environment = os.environ | {
-            "PREFECT_HOME": str(folder / "home"),
-            "PREFECT_API_DATABASE_CONNECTION_URL": database,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-        }
-        environment.pop("PREFECT_API_URL", None)
-        command = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        with running([sys.executable, *command], environment, folder / "server.log") as process:
-            _wait_until_healthy(port, process, folder / "server.log")
-            yield PrefectServer(f"http://127.0.0.1:{port}/api", folder)
+    with database(folder, postgres=postgres) as url, start_server(folder, url, free_port()) as (server, _):
+        yield server
+
+
+@contextmanager
+def start_server(
+    folder: Path, database: str, port: int
+) -> Iterator[tuple[PrefectServer, subprocess.Popen[bytes]]]:
+    """A server on a database that is there, and its process."""
+    environment = os.environ | {
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    environment.pop("PREFECT_API_URL", None)
+    log = folder / f"server-{time.monotonic_ns()}.log"
+    command = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with running([sys.executable, *command], environment, log) as process:
+        _wait_until_healthy(port, process, log)
+        yield PrefectServer(f"http://127.0.0.1:{port}/api", folder), process
 
 
 @contextmanager
@@ -106,7 +122,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _database(folder: Path, postgres: bool) -> Iterator[str]:
+def database(folder: Path, *, postgres: bool) -> Iterator[str]:
     if not postgres:
         yield f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
         return

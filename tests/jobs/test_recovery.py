@@ -1,0 +1,402 @@
+"""Workers, and what becomes of their jobs when they stop, die, freeze or lose the API."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import deploy, use
+from prefect.client.orchestration import get_client
+from prefect.states import Cancelling, Pending, Running
+from servers import free_port, server_folder, worker
+from test_contract import is_aborted, sandbox_processes, until
+
+from docmill.errors import JobAborted
+from docmill.jobs.claim import Ownership
+from docmill.jobs.models import JobStatus
+from docmill.jobs.report import Patience
+from docmill.jobs.runner import StatusJobDataRunner
+from docmill.jobs.sweep import Sweeper
+from docmill.jobs.watch import AbortEvent, AbortReason
+
+# A job goes on for this long without contact; it is recovered after 1.5 times that. The default is 60 s.
+CONTACT = 4.0
+FAST = {"DOCMILL_CONTACT_TIMEOUT": str(CONTACT)}
+SECONDS = 90
+
+
+class Jobs:
+    """A pool of its own, a runner that submits to it, and short ways to ask."""
+
+    def __init__(self, pool: str, runner: StatusJobDataRunner) -> None:
+        self.pool, self.runner = pool, runner
+
+    def submit(self, request):
+        job = self.runner.submit(request)
+        return (job.user_token, job.job_token), job.flow_run_id
+
+    def until(self, pair, wanted):
+        return until(self, pair, wanted)
+
+    def states(self, flow_run_id) -> list[str]:
+        async def read():
+            async with get_client() as client:
+                states = await client.read_flow_run_states(flow_run_id)
+                return [state.name for state in sorted(states, key=lambda state: state.timestamp)]
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def jobs(api, request):
+    pool = f"pool-{request.node.name.replace('[', '-').rstrip(']')}"
+    asyncio.run(deploy(pool, "docmill", reruns=1))
+    with StatusJobDataRunner(deployment=pool) as runner:
+        yield Jobs(pool, runner)
+
+
+def gone(flow_run_id) -> bool:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if not sandbox_processes(flow_run_id):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def working(page=2):
+    return lambda status: status.job_status_page_number >= page
+
+
+def test_a_killed_workers_job_is_run_again_by_another(jobs, server, drill, tmp_path):
+    with worker(server, jobs.pool, environment=FAST) as first:
+        pair, flow_run_id = jobs.submit(drill("pages=40 pause=0.1"))
+        jobs.until(pair, working())
+        first.kill()
+        assert gone(flow_run_id)
+        with worker(server, jobs.pool, environment=FAST):
+            status = jobs.runner.wait(*pair, SECONDS)
+    assert status.job_status is JobStatus.SUCCESS
+    states = jobs.states(flow_run_id)
+    assert "AwaitingRetry" in states
+    assert "Crashed" not in states
+    assert (tmp_path / "out.dds").read_text().endswith("whole\n")
+
+
+def test_a_job_without_reruns_left_reads_crashed(jobs, server, drill, tmp_path):
+    asyncio.run(deploy(jobs.pool, "docmill", reruns=0))
+    with worker(server, jobs.pool, environment=FAST) as first:
+        pair, flow_run_id = jobs.submit(drill("pages=9 at=2 do=hang"))
+        jobs.until(pair, working())
+        first.kill()
+    with worker(server, jobs.pool, environment=FAST):
+        status = jobs.runner.wait(*pair, SECONDS)
+    assert status.job_status is JobStatus.ABORTED
+    assert not status.abort
+    assert status.error_messages == ("the process that ran it is gone while converting page 2 of 9",)
+    assert gone(flow_run_id)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cancelling_job_of_a_dead_worker_becomes_cancelled(jobs, server, drill):
+    with worker(server, jobs.pool, environment=FAST) as first:
+        pair, _ = jobs.submit(drill("pages=9 at=2 do=sleep"))
+        jobs.until(pair, working())
+        first.kill()
+        first.wait()
+        jobs.runner.abort_convert_job(*pair)
+    assert not jobs.runner.query_convert_job_status(*pair).is_completed
+    with worker(server, jobs.pool, environment=FAST):
+        assert is_aborted(jobs.runner.wait(*pair, SECONDS))
+
+
+def test_a_frozen_worker_that_wakes_does_not_publish_over_its_successor(jobs, server, drill, tmp_path):
+    output = tmp_path / "out.dds"
+    with worker(server, jobs.pool, environment=FAST, name="frozen") as frozen:
+        pair, flow_run_id = jobs.submit(drill("pages=20 pause=0.2"))
+        jobs.until(pair, working())
+        # Its sandbox goes on and finishes the conversion meanwhile.
+        frozen.send_signal(signal.SIGSTOP)
+        with worker(server, jobs.pool, environment=FAST, name="successor"):
+            status = jobs.runner.wait(*pair, SECONDS)
+            assert status.job_status is JobStatus.SUCCESS
+            published, states = output.stat(), jobs.states(flow_run_id)
+            frozen.send_signal(signal.SIGCONT)
+            time.sleep(CONTACT)
+    after = output.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (published.st_ino, published.st_mtime_ns)
+    assert states.count("Publishing") == 1
+    assert jobs.states(flow_run_id) == states
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_worker_that_is_cut_off_stops_its_job_before_it_is_run_again(jobs, server, drill, tmp_path):
+    with cuttable(server) as (line, through), worker(through, jobs.pool, environment=FAST, name="cut off"):
+        pair, flow_run_id = jobs.submit(drill("pages=60 pause=0.2"))
+        jobs.until(pair, working())
+        line.cut()
+        cut = time.monotonic()
+        while sandbox_processes(flow_run_id):
+            assert time.monotonic() - cut < 30, "the sandbox of a worker without contact goes on"
+            time.sleep(0.05)
+        assert jobs.states(flow_run_id)[-1] == "Running"
+        with worker(server, jobs.pool, environment=FAST, name="connected"):
+            status = jobs.runner.wait(*pair, SECONDS)
+            line.mend()
+            time.sleep(CONTACT)
+    assert status.job_status is JobStatus.SUCCESS
+    assert jobs.states(flow_run_id).count("Publishing") == 1
+    assert jobs.states(flow_run_id)[-1] == "Completed"
+    assert (tmp_path / "out.dds").read_text().endswith("whole\n")
+
+
+def test_a_restarted_server_finds_its_jobs_running(drill, tmp_path):
+    port = free_port()
+    with ExitStack() as stack:
+        start = stack.enter_context(use_postgres(stack.enter_context(server_folder())))
+        server, process = stack.enter_context(start(port))
+        stack.enter_context(use(server))
+        asyncio.run(deploy("restart", "docmill"))
+        stack.enter_context(worker(server, "restart"))
+        jobs = Jobs("restart", stack.enter_context(StatusJobDataRunner(deployment="restart")))
+        pair, _ = jobs.submit(drill("pages=150 pause=0.2"))
+        jobs.until(pair, working())
+        process.kill()
+        process.wait()
+        stack.enter_context(start(port))
+        status = jobs.until(pair, lambda status: status.job_status_page_number > 10)
+        assert not status.error_messages
+        assert jobs.runner.wait(*pair, SECONDS).job_status is JobStatus.SUCCESS
+    assert (tmp_path / "out.dds").read_text().endswith("whole\n")
+
+
+def test_sigterm_lets_jobs_finish(jobs, server, drill):
+    with worker(server, jobs.pool) as stopping:
+        pair, flow_run_id = jobs.submit(drill("pages=20 pause=0.15"))
+        jobs.until(pair, working())
+        waiting, _ = jobs.submit(drill("pages=1", target="later.dds"))
+        stopping.terminate()
+        assert stopping.wait(30) is not None
+    assert jobs.runner.query_convert_job_status(*pair).job_status_message == "done, 20 pages"
+    assert "AwaitingRetry" not in jobs.states(flow_run_id)
+    jobs.runner.abort_convert_job(*waiting)
+
+
+def test_sigterm_hands_back_what_takes_too_long(jobs, server, drill, tmp_path):
+    with worker(server, jobs.pool, environment={"DOCMILL_DRAIN_SECONDS": "0.5"}) as stopping:
+        pair, flow_run_id = jobs.submit(drill("pages=60 pause=0.1"))
+        jobs.until(pair, working())
+        stopping.terminate()
+        assert stopping.wait(30) is not None
+    assert not sandbox_processes(flow_run_id)
+    status = jobs.runner.query_convert_job_status(*pair)
+    assert not status.is_completed
+    assert status.job_status_message.endswith("its worker stopped")
+    with worker(server, jobs.pool):
+        assert jobs.runner.wait(*pair, SECONDS).job_status is JobStatus.SUCCESS
+    assert not {"Crashed", "Failed", "Cancelled"} & set(jobs.states(flow_run_id))
+    assert (tmp_path / "out.dds").read_text().endswith("whole\n")
+
+
+def test_a_worker_runs_no_more_than_its_limit(jobs, server, drill):
+    with worker(server, jobs.pool, limit=1):
+        pairs = [jobs.submit(drill("pages=6 pause=0.1", target=f"{n}.dds"))[0] for n in range(3)]
+        most = 0
+        while True:
+            all_jobs = [jobs.runner.query_convert_job_status(*pair) for pair in pairs]
+            most = max(most, sum(job.job_status_message.startswith(("conv", "publ")) for job in all_jobs))
+            if all(job.is_completed for job in all_jobs):
+                break
+            time.sleep(0.05)
+    assert most == 1
+    assert all(job.job_status is JobStatus.SUCCESS for job in all_jobs)
+
+
+def test_other_flows_are_refused(jobs, server):
+    async def submit():
+        async with get_client() as client:
+            flow_id = await client.create_flow_from_name("other")
+            deployment = await client.create_deployment(
+                flow_id, "other", entrypoint="os:getcwd", path=".", pull_steps=[], work_pool_name=jobs.pool
+            )
+            run = await client.create_flow_run_from_deployment(deployment)
+            deadline = time.monotonic() + SECONDS
+            while not (run.state and run.state.is_final()):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+                run = await client.read_flow_run(run.id)
+            return run.state
+
+    with worker(server, jobs.pool):
+        state = asyncio.run(submit())
+    assert state.is_crashed()
+    assert "docmill's own flows only, not os:getcwd" in state.message
+
+
+async def begin(client, jobs, drill):
+    """A run as the process that starts it has it: Running, and its hold on it."""
+    job = await jobs.runner.asubmit(drill())
+    await client.set_flow_run_state(job.flow_run_id, Pending())
+    await client.set_flow_run_state(job.flow_run_id, Running())
+    run = await client.read_flow_run(job.flow_run_id)
+    abort = AbortEvent()
+    return run, Ownership(client, run.id, run.state.id, abort), abort
+
+
+def test_the_claim_of_a_recovered_run_is_refused(jobs, drill):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, abort = await begin(client, jobs, drill)
+            sweeper = Sweeper(Patience(0.2))
+            assert await sweeper.sweep() == []
+            await asyncio.sleep(0.4)
+            assert run.id in [dead.id for dead in await sweeper.sweep()]
+            with pytest.raises(JobAborted):
+                await ownership.claim_publication()
+            return abort.reason, (await client.read_flow_run(run.id)).state.name
+
+    assert asyncio.run(scenario()) == (AbortReason.SUPERSEDED, "AwaitingRetry")
+
+
+def test_a_claim_between_the_look_and_the_verdict_wins(jobs, drill, monkeypatch):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, abort = await begin(client, jobs, drill)
+            sweeper = Sweeper(Patience(0.2))
+            await sweeper.sweep()
+            await asyncio.sleep(0.4)
+            read = type(client).read_deployment
+
+            async def claim_meanwhile(self, deployment_id):
+                if not ownership.claimed:
+                    await ownership.claim_publication()
+                return await read(self, deployment_id)
+
+            monkeypatch.setattr(type(client), "read_deployment", claim_meanwhile)
+            told = [dead.id for dead in await sweeper.sweep()]
+            return run.id in told, abort.is_set(), (await client.read_flow_run(run.id)).state.name
+
+    assert asyncio.run(scenario()) == (False, False, "Publishing")
+
+
+def test_a_recovery_in_the_middle_of_a_claim_wins(jobs, drill, monkeypatch):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, abort = await begin(client, jobs, drill)
+            set_state = type(client).set_flow_run_state
+            sweeper = Sweeper(Patience(0.2))
+            await sweeper.sweep()
+            await asyncio.sleep(0.4)
+
+            async def recover_first(self, flow_run_id, state, force=False):
+                if state.name == "Publishing" and not force:
+                    monkeypatch.setattr(type(client), "set_flow_run_state", set_state)
+                    assert run.id in [dead.id for dead in await sweeper.sweep()]
+                return await set_state(self, flow_run_id, state, force=force)
+
+            monkeypatch.setattr(type(client), "set_flow_run_state", recover_first)
+            with pytest.raises(JobAborted):
+                await ownership.claim_publication()
+            return abort.reason, (await client.read_flow_run(run.id)).state.name
+
+    assert asyncio.run(scenario()) == (AbortReason.SUPERSEDED, "AwaitingRetry")
+
+
+def test_an_abort_before_the_claim_wins_and_after_it_loses(jobs, drill):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, abort = await begin(client, jobs, drill)
+            await client.set_flow_run_state(run.id, Cancelling())
+            with pytest.raises(JobAborted):
+                await ownership.claim_publication()
+            first = abort.reason
+            run, ownership, abort = await begin(client, jobs, drill)
+            await ownership.claim_publication()
+            await client.set_flow_run_state(run.id, Cancelling())
+            return first, await ownership.holds(), ownership.claimed
+
+    assert asyncio.run(scenario()) == (AbortReason.ABORTED, True, True)
+
+
+class Line:
+    """A TCP line to a server that can be cut, as a firewall or a switch would, and mended."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._cut = True
+        for pair in self._pairs:
+            for end in pair:
+                with_reset(end)
+        self._pairs.clear()
+
+    def mend(self) -> None:
+        self._cut = False
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._cut:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._target))
+            self._pairs.append((near, far))
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            with_reset(end)
+
+
+def with_reset(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    end.close()
+
+
+@contextmanager
+def cuttable(server):
+    from dataclasses import replace
+    from urllib.parse import urlsplit
+
+    line = Line(urlsplit(server.url).port)
+    try:
+        yield line, replace(server, url=f"http://127.0.0.1:{line.port}/api")
+    finally:
+        line.close()
+
+
+@contextmanager
+def use_postgres(folder: Path):
+    """A way to start a server again and again on one database, with the server's process."""
+    from servers import database, start_server
+
+    with database(folder, postgres=True) as url:
+        yield lambda port: start_server(folder, url, port)
