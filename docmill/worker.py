@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -30,6 +33,9 @@ from docmill.jobs.names import FLOW_ENTRYPOINT
 from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
+
+# A deployment is seldom made anew; to ask for it with every job costs 8 ms.
+ENTRYPOINT_SECONDS = 10.0
 
 
 class DocmillVariables(BaseVariables):
@@ -66,6 +72,7 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         super().__init__(*args, **kwargs)
         self._docmill = Settings.from_env()
         self._executor: Executor | None = None
+        self._entrypoints: dict[UUID, tuple[str | None, float]] = {}
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Poll for jobs as often as docmill's settings say, where Prefect's are not set."""
@@ -112,10 +119,14 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
     async def _entrypoint(self, flow_run: FlowRun) -> str | None:
         if flow_run.deployment_id is None:
             return None
-        try:
-            return (await self.client.read_deployment(flow_run.deployment_id)).entrypoint
-        except ObjectNotFound:
-            raise InvalidJobData("the deployment of this flow run is gone") from None
+        entrypoint, since = self._entrypoints.get(flow_run.deployment_id, (None, -math.inf))
+        if time.monotonic() - since > ENTRYPOINT_SECONDS:
+            try:
+                entrypoint = (await self.client.read_deployment(flow_run.deployment_id)).entrypoint
+            except ObjectNotFound:
+                raise InvalidJobData("the deployment of this flow run is gone") from None
+            self._entrypoints[flow_run.deployment_id] = entrypoint, time.monotonic()
+        return entrypoint
 
 
 @contextmanager

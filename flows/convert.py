@@ -26,15 +26,7 @@ from docmill.tasks.publish import publish
 from docmill.tasks.threads import in_thread
 
 
-def run_name() -> str:
-    """The flow run's name in the UI, e.g. `scan.tif -> pdf`."""
-    request = flow_run.parameters["request"]
-    if not isinstance(request, ConvertRequest):
-        request = ConvertRequest.from_dict(request)
-    return wording.label(request)
-
-
-@flow(name=FLOW_NAME, flow_run_name=run_name, persist_result=False)
+@flow(name=FLOW_NAME, persist_result=False)
 async def convert_document(
     request: ConvertRequest, user_token: str | None = None, job_token: str | None = None
 ) -> State[Any]:

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 
 from docmill.engines.base import Progress
 from docmill.errors import Phase
+from docmill.jobs.background import end_task
 from docmill.jobs.running import current_job
 from docmill.pipeline import Observer
 
@@ -33,7 +34,10 @@ def end_stage(phase: Phase, message: str) -> None:
 
 
 class ProgressReport:
-    """Carries an engine's progress into a progress artifact, at most one write a second."""
+    """Carries an engine's progress into a progress artifact, at most one write a second.
+
+    Conversions that take less than that go without: for a page or two, two requests are a good part of a job.
+    """
 
     def __init__(self, interval: float = 1.0) -> None:
         self._interval = interval
@@ -52,7 +56,6 @@ class ProgressReport:
             self._observer.progress(progress)
 
     async def __aenter__(self) -> ProgressReport:
-        self._artifact = await acreate_progress_artifact(progress=0.0, description="pages converted")
         self._writer = asyncio.create_task(self._write())
         return self
 
@@ -60,8 +63,7 @@ class ProgressReport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+            await end_task(self._writer)
         if error is None and self._artifact is not None:
             await aupdate_progress_artifact(self._artifact, progress=100.0, description="all pages converted")
 
@@ -70,10 +72,12 @@ class ProgressReport:
         while True:
             await asyncio.sleep(self._interval)
             latest = self._latest
-            if latest is None or latest is written or self._artifact is None:
+            if latest is None or latest is written:
                 continue
             done = 100.0 * (latest.page - 1) / max(latest.page_count, 1)
-            await aupdate_progress_artifact(
-                self._artifact, progress=done, description=f"page {latest.page} of {latest.page_count}"
-            )
+            description = f"page {latest.page} of {latest.page_count}"
+            if self._artifact is None:
+                self._artifact = await acreate_progress_artifact(progress=done, description=description)
+            else:
+                await aupdate_progress_artifact(self._artifact, progress=done, description=description)
             written = latest

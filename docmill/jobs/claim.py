@@ -4,11 +4,13 @@ Prefect protects neither terminal states nor a run that was recovered from a pro
 The order of a run's states does: Prefect adds them one after the other under a lock of the run's row. A
 process owns a run as long as no foreign state follows the Running state that it began with, and it looks
 after it has written its own Publishing state: a recovery that came before is then seen here, and one that
-came after sees Publishing (`docmill.jobs.sweep`).
+came after sees Publishing (`docmill.jobs.sweep`). A process that has just shown that it is alive need not
+look: it has a lease.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -29,8 +31,14 @@ class Ownership:
     """This process's hold on a flow run, from the Running state that it began with."""
 
     def __init__(
-        self, client: PrefectClient, flow_run_id: UUID, running_state_id: UUID, abort: AbortEvent
+        self,
+        client: PrefectClient,
+        flow_run_id: UUID,
+        running_state_id: UUID,
+        abort: AbortEvent,
+        has_lease: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._has_lease = has_lease
         self._client = client
         self._flow_run_id = flow_run_id
         self._own = {running_state_id}
@@ -42,7 +50,7 @@ class Ownership:
 
         Raises `JobAborted` where the run was aborted, deleted or taken over before. May be called again.
         """
-        if not self.claimed and not self._abort.is_set() and await self.holds():
+        if not self.claimed and not self._abort.is_set() and (self._has_lease() or await self.holds()):
             await self._claim()
         if not self.claimed:
             raise JobAborted(f"the job was {self._abort.reason or AbortReason.ABORTED} before it published")
@@ -67,7 +75,7 @@ class Ownership:
         if not ((state := result.state) and state.is_running() and state.name == PUBLISHING):
             self._abort.trigger(AbortReason.ABORTED)
             return
-        states = await self._states()
+        states = [] if self._has_lease() else await self._states()
         if foreign := _foreign_end(states, self._own):
             # It came between the look and the claim. Put back what the claim has covered, unless the
             # successor has gone on already.

@@ -44,6 +44,7 @@ from docmill.jobs.status import status_from_run, tokens_of
 from docmill.jobs.tokens import check_tokens, job_key, new_job_token
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
+from docmill.wording import label
 
 __all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
 
@@ -177,6 +178,7 @@ class JobClient:
                 "user_token": job.user_token,
                 "job_token": job.job_token,
             },
+            name=label(job.request),
             idempotency_key=job_key(job.user_token, job.job_token),
             tags=job.tags,
             labels=dict(labels.submitted(job.user_token, job.job_token, job.request, job_data)),

@@ -56,11 +56,17 @@ class Patience:
 class JobReporter:
     """Keeps the labels of one running job; `stage` and `page` may be called from any thread and only note.
 
-    Labels are written at most once a second, and every `patience.beat` when nothing changes.
+    Labels are written at most once a second, and every `patience.beat` when nothing changes. `age` is how
+    long ago, in seconds, the run was told Running.
     """
 
     def __init__(
-        self, client: PrefectClient, flow_run_id: UUID, abort: AbortEvent, patience: Patience
+        self,
+        client: PrefectClient,
+        flow_run_id: UUID,
+        abort: AbortEvent,
+        patience: Patience,
+        age: float = 0.0,
     ) -> None:
         self._patience = patience
         self._client = client
@@ -68,7 +74,7 @@ class JobReporter:
         self._abort = abort
         self._progress = labels.Progress(stage="load", at=_now())
         self._written = self._progress
-        self._last_contact = time.monotonic()
+        self._last_contact = _clock() - max(0.0, age)
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
@@ -120,15 +126,23 @@ class JobReporter:
         """Why the job failed; to be called before its flow run is told Failed."""
         await self._write(labels.error_label(error.to_dict()) | labels.progress_label(self._progress))
 
+    def holds_lease(self) -> bool:
+        """Whether the last write is so recent that nobody can have given this job up.
+
+        By a clock that also counts while the process or the machine is stopped.
+        """
+        return _clock() - self._last_contact < self._patience.lost
+
     async def _write(self, new: dict[str, str]) -> None:
+        begun = _clock()
         await self._client.update_flow_run_labels(self._flow_run_id, dict(new))
-        self._last_contact = time.monotonic()
+        self._last_contact = begun
 
     async def _keep_writing(self) -> None:
         while not self._abort.is_set():
             await asyncio.sleep(WRITE_SECONDS)
             progress = self._progress
-            quiet = time.monotonic() - self._last_contact
+            quiet = _clock() - self._last_contact
             if progress == self._written and quiet < self._patience.beat:
                 continue
             try:
@@ -140,7 +154,7 @@ class JobReporter:
                 self._abort.trigger(AbortReason.DELETED)
             except Exception as error:
                 log.debug("progress of %s not written: %r", self._flow_run_id, error)
-                quiet = time.monotonic() - self._last_contact
+                quiet = _clock() - self._last_contact
                 if quiet > self._patience.lost:
                     log.error("no contact to the Prefect API for %.0f s: the job stops here", quiet)
                     self._abort.trigger(AbortReason.LOST)
@@ -151,6 +165,10 @@ def _failure(failure: dict[str, object]) -> str:
     message = error.get("message") if isinstance(error, dict) else failure.get("message")
     text = str(message or "failed")
     return text if not page or f"page {page}" in text else f"page {page}: {text}"
+
+
+def _clock() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ used from any number of threads and loops: the Prefect client lives in a loop of
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -44,6 +45,7 @@ class StatusJobDataRunner:
         self.settings = settings or Settings.from_env()
         self._deployment = deployment
         self._background: BackgroundLoop | None = None
+        self._lock = threading.Lock()
         self._jobs = JobClient(self.settings, deployment)
 
     def __enter__(self) -> Self:
@@ -218,9 +220,10 @@ class StatusJobDataRunner:
         """What an embedded runner does with a new flow run; a worker finds it by itself."""
 
     def _loop(self) -> BackgroundLoop:
-        if self._background is None:
-            self._background = BackgroundLoop("docmill-jobs")
-        return self._background
+        with self._lock:
+            if self._background is None:
+                self._background = BackgroundLoop("docmill-jobs")
+            return self._background
 
     async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(self._loop().call(work))

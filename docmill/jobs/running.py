@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -19,8 +20,9 @@ from docmill.jobs import labels, status
 from docmill.jobs.claim import Ownership
 from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
-from docmill.request import ConvertOutcome
+from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
+from docmill.wording import label
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ class RunningJob:
         assert run.state is not None, "a flow run that runs has a state"
         self.flow_run_id = run.id
         self.abort = abort
-        self.report = JobReporter(client, run.id, abort, patience)
-        self.ownership = Ownership(client, run.id, run.state.id, abort)
+        age = (datetime.now(UTC) - run.state.timestamp).total_seconds()
+        self.report = JobReporter(client, run.id, abort, patience, age)
+        self.ownership = Ownership(client, run.id, run.state.id, abort, self.report.holds_lease)
         self._client = client
 
     async def claim_publication(self) -> None:
@@ -127,9 +130,14 @@ def _completed(outcome: ConvertOutcome) -> State[Any]:
 
 
 async def _ensure_pair(client: PrefectClient, run: FlowRun, default_user: str) -> None:
-    """Give a run that was not submitted with a pair of tokens its own, and the tag to filter users by."""
+    """Give a run that was not submitted with a pair of tokens its own, a name, and the tag of its user."""
     if labels.JobLabels.read(run.labels or {}).user_token:
         return
     user, job = status.tokens_of(run, default_user=default_user)
     await client.update_flow_run_labels(run.id, {labels.USER: user, labels.JOB: job})
-    await client.update_flow_run(run.id, tags=[*run.tags, labels.user_tag(user)])
+    await client.update_flow_run(run.id, name=_name(run), tags=[*run.tags, labels.user_tag(user)])
+
+
+def _name(run: FlowRun) -> str | None:
+    request = (run.parameters or {}).get("request")
+    return label(ConvertRequest.from_dict(request)) if isinstance(request, dict) else None
