@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 from pathlib import Path
+
+from PIL import Image
 
 
 def page_count(pdf: Path) -> int:
@@ -20,3 +23,10 @@ def check_pdf(pdf: Path) -> None:
     """qpdf finds nothing wrong."""
     done = subprocess.run(["qpdf", "--check", pdf], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rendered_by_poppler(pdf: Path, dpi_x: float, dpi_y: float, page: int = 1) -> Image.Image:
+    """A page as poppler draws it, in RGB."""
+    command = ["pdftoppm", "-rx", str(dpi_x), "-ry", str(dpi_y), "-f", str(page), "-l", str(page), pdf]
+    ppm = subprocess.run(command, capture_output=True, check=True).stdout
+    return Image.open(io.BytesIO(ppm)).convert("RGB")

@@ -56,12 +56,7 @@ def deflate_page(image: TiffImage) -> PdfPage | None:
     The strip is decompressed, to nowhere, to see that it is whole: a reader of PDF would show the rest white.
     """
     components = _components(image)
-    if (
-        components is None
-        or len(image.segments) > 1
-        or image.fill_order != 1
-        or image.predictor not in (1, 2)
-    ):
+    if components is None or len(image.segments) > 1 or image.predictor not in (1, 2):
         return None
     if image.predictor == 2 and image.bits != 8:  # the specification has it so; readers differ
         return None

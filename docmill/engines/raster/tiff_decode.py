@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.errors import LimitExceeded
-from docmill.tiff import Tag
+from docmill.tiff import Compression, Tag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,9 +40,12 @@ def decode(image: TiffImage) -> Image.Image:
     """
     from PIL import Image
 
+    data = image.read_all()
+    if image.compression == Compression.JPEG:
+        _check_ends(image, data)
     Image.MAX_IMAGE_PIXELS = None  # checked by docmill against its own setting, before
     try:
-        decoded = Image.open(io.BytesIO(single_page(image)), formats=("TIFF",))
+        decoded = Image.open(io.BytesIO(single_page(image, data)), formats=("TIFF",))
         decoded.load()
     except MemoryError:
         raise LimitExceeded(
@@ -56,18 +59,23 @@ def decode(image: TiffImage) -> Image.Image:
     return decoded
 
 
-def single_page(image: TiffImage) -> bytes:
-    """A classic TIFF of this page alone, in the byte order of its file."""
+def _check_ends(image: TiffImage, data: list[bytes]) -> None:
+    """Raise `CorruptDocument` for a JPEG strip that is cut off: libtiff makes it gray and says nothing."""
+    for index, strip in enumerate(data, 1):
+        if b"\xff\xd9" not in strip:
+            raise image.directory.corrupt(f"the JPEG data of its strip {index} is cut off")
+
+
+def single_page(image: TiffImage, data: list[bytes]) -> bytes:
+    """A classic TIFF of this page alone, of these strips, in the byte order of its file."""
     directory = image.directory
     order = directory.tiff.byte_order
-    data = [directory.tiff.read(offset, size) for offset, size in image.segments]
     tags: dict[int, tuple[str, tuple[int, ...] | tuple[float, ...] | bytes]] = {
         Tag.IMAGE_WIDTH: ("I", (image.width,)),
         Tag.IMAGE_LENGTH: ("I", (image.height,)),
         Tag.BITS_PER_SAMPLE: ("H", (image.bits,) * image.samples),
         Tag.COMPRESSION: ("H", (image.compression,)),
         Tag.PHOTOMETRIC: ("H", (image.photometric,)),
-        Tag.FILL_ORDER: ("H", (image.fill_order,)),
         Tag.STRIP_OFFSETS: ("I", (0,) * len(data)),
         Tag.SAMPLES_PER_PIXEL: ("H", (image.samples,)),
         Tag.ROWS_PER_STRIP: ("I", (image.rows_per_strip,)),

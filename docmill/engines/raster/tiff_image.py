@@ -11,6 +11,8 @@ from docmill.tiff import Compression, Directory, Photometric, Tag
 
 # FillOrder 2: the bits of each byte from the lowest to the highest.
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+# Codecs whose data FillOrder does not touch, as libtiff has it.
+_BYTE_ORIENTED = (Compression.JPEG, Compression.OLD_JPEG, Compression.WEBP)
 _WHOLE = 0xFFFFFFFF
 
 
@@ -48,7 +50,7 @@ class TiffImage:
         return (self.width * self.samples * self.bits + 7) // 8
 
     def read(self, index: int) -> bytes:
-        """A segment's bytes; those of one bit samples with the highest bit first."""
+        """A segment's bytes, each with its highest bit first."""
         offset, size = self.segments[index]
         return self._upright(self.directory.tiff.read(offset, size))
 
@@ -62,7 +64,7 @@ class TiffImage:
         return [span[offset - start : offset - start + size] for offset, size in self.segments]
 
     def _upright(self, data: bytes) -> bytes:
-        return data.translate(REVERSED_BITS) if self.fill_order == 2 and self.bits == 1 else data
+        return data.translate(REVERSED_BITS) if self.fill_order == 2 else data
 
     def icc_profile(self) -> bytes | None:
         return self.directory.raw(Tag.ICC_PROFILE) or None
@@ -95,6 +97,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
     bits, samples = directory.bits_per_sample, directory.samples_per_pixel
     if not 1 <= bits <= 64 or not 1 <= samples <= 64:
         raise directory.corrupt(f"it has {samples} samples of {bits} bits a pixel")
+    compression = directory.compression
     tiled = Tag.TILE_WIDTH in directory
     rows = directory.number(Tag.ROWS_PER_STRIP, _WHOLE) or _WHOLE
     planar = directory.number(Tag.PLANAR_CONFIGURATION, 1)
@@ -103,7 +106,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
         directory=directory,
         width=width,
         height=height,
-        compression=directory.compression,
+        compression=compression,
         photometric=directory.photometric,
         bits=bits,
         samples=samples,
@@ -111,7 +114,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
         predictor=directory.number(Tag.PREDICTOR, 1),
         sample_format=directory.number(Tag.SAMPLE_FORMAT, 1),
         extra_samples=directory.numbers(Tag.EXTRA_SAMPLES),
-        fill_order=directory.number(Tag.FILL_ORDER, 1),
+        fill_order=1 if compression in _BYTE_ORIENTED else directory.number(Tag.FILL_ORDER, 1),
         rows_per_strip=min(rows, height),
         tiled=tiled,
         segments=(),
