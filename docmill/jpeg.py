@@ -1,8 +1,7 @@
-"""JPEG (ITU-T T.81) read by its markers, without decoding: size, colour, resolution, scans, completeness."""
+"""JPEG (ITU-T T.81) read by its markers, without decoding: size, colour, resolution, metadata."""
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,19 +13,16 @@ from docmill.facts import plausible_aspect
 
 Buffer = bytes | mmap
 
-_SOI, _EOI, _SOS, _DHT, _DQT, _DRI, _COM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xFE
+_SOI, EOI, SOS, DHT, DQT, DRI, _COM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xFE
 _DNL, _DAC = 0xDC, 0xCC
 _APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, _DAC}
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, _DAC}
 _PROCESSES = {
     0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless",
     0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
     0xC9: "arithmetic", 0xCA: "arithmetic progressive", 0xCB: "arithmetic lossless",
     0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
 }  # fmt: skip
-# In entropy-coded data FF is followed by 00 (stuffing) or a restart marker; any other marker ends the scan.
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _ICC, _ADOBE, _PHOTOSHOP = b"ICC_PROFILE\0", b"Adobe", b"Photoshop 3.0\0"
 # Multi-Picture Format (CIPA DC-007): the entries' tag, and the type of a preview of the first picture.
 _MPF, _MP_ENTRIES, _MP_LARGE_THUMBNAIL = b"MPF\0", 0xB002, 0x01
@@ -39,11 +35,17 @@ _GAIN_MAP = b' hdrgm:Version="'
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component of the frame: its identifier and sampling factors."""
+    """A component of the frame: its identifier, sampling factors, and quantization table."""
 
     identifier: int
     horizontal: int
     vertical: int
+    quantization: int
+
+    @property
+    def blocks(self) -> int:
+        """Its blocks in a coded unit of an interleaved scan."""
+        return self.horizontal * self.vertical
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +165,11 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
             photoshop_dpi = _photoshop_resolution(payload) or photoshop_dpi
         elif segment.marker == _APP14 and payload[:5] == _ADOBE and len(payload) >= 12:
             adobe = payload[11]
-        elif segment.marker == _DRI and len(payload) >= 2:
+        elif segment.marker == DRI and len(payload) >= 2:
             interval = int.from_bytes(payload[:2], "big")
-        elif segment.marker in (_DHT, _DQT, _DAC):
+        elif segment.marker in (DHT, DQT, _DAC):
             tables.add(segment.marker)
-        elif segment.marker == _SOS:
+        elif segment.marker == SOS:
             break
     else:
         raise CorruptDocument("the JPEG ends before its first scan", hint="the file seems to be truncated")
@@ -192,43 +194,9 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         icc_profile=b"".join(icc_chunks[number] for number in sorted(icc_chunks)) or None,
         restart_interval=interval,
         pictures=(start,) if has_gain_map else pictures,
-        has_tables={_DHT, _DQT} <= tables,
+        has_tables={DHT, DQT} <= tables,
         scan_start=segment.start,
     )
-
-
-def end_of_image(data: Buffer, header: JpegHeader) -> tuple[int, bool]:
-    """The offset behind the last scan of the image whose header was read, and whether EOI follows there.
-
-    Checks, without decoding, what a whole stream must have: every component coded in some scan, as many
-    restart markers as the frame needs, and at least the bits that its blocks take. Raises `CorruptDocument`
-    for what is missing. A stream without EOI may be whole or not: that, only decoding tells.
-    """
-    position, interval = header.scan_start, header.restart_interval
-    seen: set[int] = set()
-    while True:
-        try:
-            segment = _segment(data, position)
-        except CorruptDocument:
-            if len(seen) < len(header.components):
-                raise
-            return position, False
-        position = segment.start + 4 + len(segment.payload)
-        if segment.marker == _EOI:
-            break
-        if segment.marker == _DRI and len(segment.payload) >= 2:
-            interval = int.from_bytes(segment.payload[:2], "big")
-        elif segment.marker == _SOS:
-            scanned = _scan_components(segment.payload, header)
-            match = _END_OF_SCAN.search(data, position)
-            end = match.start() if match else len(data)
-            _check_scan(data, position, end, header, scanned, interval)
-            seen |= scanned
-            position = end
-    count = len(header.components)
-    if len(seen) < count:
-        raise CorruptDocument(f"the JPEG lacks the data of {count - len(seen)} of its {count} components")
-    return segment.start, True
 
 
 def copied_segments(data: Buffer, start: int, header: JpegHeader) -> Iterator[bytes]:
@@ -239,7 +207,7 @@ def copied_segments(data: Buffer, start: int, header: JpegHeader) -> Iterator[by
     """
     yield b"\xff\xd8"
     for segment in _segments(data, start):
-        if segment.marker == _SOS:
+        if segment.marker == SOS:
             return
         if not (_APP0 <= segment.marker <= 0xEF or segment.marker == _COM):
             yield bytes(data[segment.start : segment.start + 4]) + segment.payload
@@ -255,14 +223,14 @@ def _segments(data: Buffer, start: int) -> Iterator[Segment]:
         raise CorruptDocument("the data is no JPEG")
     position = start + 2
     while True:
-        segment = _segment(data, position)
-        if segment.marker == _EOI:
+        segment = segment_at(data, position)
+        if segment.marker == EOI:
             return
         yield segment
         position = segment.start + 4 + len(segment.payload)
 
 
-def _segment(data: Buffer, position: int) -> Segment:
+def segment_at(data: Buffer, position: int) -> Segment:
     """The marker segment at `position` or after fill bytes and stray bytes behind it, which decoders skip."""
     while True:
         position = data.find(b"\xff", position)
@@ -272,7 +240,7 @@ def _segment(data: Buffer, position: int) -> Segment:
         if marker not in (0x00, 0xFF) and not 0xD0 <= marker <= 0xD8 and marker != 0x01:
             break
         position += 1
-    if marker == _EOI:
+    if marker == EOI:
         return Segment(marker, position, b"")
     length = int.from_bytes(data[position + 2 : position + 4], "big")
     payload = bytes(data[position + 4 : position + 2 + length])
@@ -288,7 +256,7 @@ def _segment(data: Buffer, position: int) -> Segment:
 
 def _frame_header(payload: bytes) -> tuple[int, int, int, tuple[Component, ...]]:
     count = payload[5] if len(payload) >= 6 else 0
-    if count == 0 or len(payload) < 6 + 3 * count:
+    if count == 0 or len(payload) != 6 + 3 * count:
         raise CorruptDocument("the JPEG's frame header is broken")
     height, width = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
     if height == 0 and width:
@@ -297,7 +265,7 @@ def _frame_header(payload: bytes) -> tuple[int, int, int, tuple[Component, ...]]
         raise CorruptDocument("the JPEG has a width of 0")
     components = []
     for at in range(6, 6 + 3 * count, 3):
-        component = Component(payload[at], payload[at + 1] >> 4, payload[at + 1] & 15)
+        component = Component(payload[at], payload[at + 1] >> 4, payload[at + 1] & 15, payload[at + 2])
         if not (1 <= component.horizontal <= 4 and 1 <= component.vertical <= 4):
             raise CorruptDocument("the JPEG's sampling factors are out of range")
         components.append(component)
@@ -313,7 +281,8 @@ def _jfif_density(payload: bytes, units: dict[int, float]) -> tuple[float, float
         return None
     x, y = int.from_bytes(payload[8:10], "big"), int.from_bytes(payload[10:12], "big")
     factor = units.get(payload[7])
-    return (x * factor, y * factor) if factor and x and y else None
+    # 1 dot an inch is how programs write that they do not know.
+    return (x * factor, y * factor) if factor and x and y and (x, y) != (1, 1) else None
 
 
 def _photoshop_resolution(payload: bytes) -> tuple[float, float] | None:
@@ -350,48 +319,3 @@ def _pictures(mpf: bytes, base: int, size: int) -> tuple[int, ...]:
     except struct.error:
         return (0,)
     return tuple(offsets)
-
-
-def _scan_components(payload: bytes, header: JpegHeader) -> set[int]:
-    count = payload[0] if payload else 0
-    known = {component.identifier: index for index, component in enumerate(header.components)}
-    if not 1 <= count <= 4 or len(payload) < 4 + 2 * count:
-        raise CorruptDocument("a scan header of the JPEG is broken")
-    identifiers = payload[1 : 1 + 2 * count : 2]
-    if any(identifier not in known for identifier in identifiers):
-        raise CorruptDocument("a scan of the JPEG names a component that its frame does not have")
-    if len(known) < len(header.components):  # identifiers that repeat: count by position
-        return set(range(count))
-    return {known[identifier] for identifier in identifiers}
-
-
-def _check_scan(
-    data: Buffer, start: int, end: int, header: JpegHeader, scanned: set[int], interval: int
-) -> None:
-    wide = max(component.horizontal for component in header.components)
-    high = max(component.vertical for component in header.components)
-    if len(scanned) == 1 and len(header.components) >= 1:
-        component = header.components[next(iter(scanned))]
-        columns = -(-header.width * component.horizontal // (8 * wide))
-        rows = -(-header.height * component.vertical // (8 * high))
-        blocks = columns * rows
-        units = blocks
-    else:
-        units = -(-header.width // (8 * wide)) * -(-header.height // (8 * high))
-        blocks = units * sum(
-            header.components[index].horizontal * header.components[index].vertical for index in scanned
-        )
-    if interval:
-        restarts = sum(1 for _ in _RESTART.finditer(data, start, end))
-        expected = -(-units // interval) - 1
-        if restarts < expected:
-            raise CorruptDocument(
-                f"the JPEG lacks {expected - restarts} of a scan's {expected} restart markers",
-                hint="the file seems to be damaged",
-            )
-    # A block of a baseline scan takes one bit or more for DC and one for AC; progressive runs can take none.
-    if header.process in ("baseline", "extended") and (end - start) * 8 < blocks * 2:
-        raise CorruptDocument(
-            f"a scan of the JPEG has {end - start} bytes, too few for its {blocks} blocks",
-            hint="the file seems to be truncated",
-        )

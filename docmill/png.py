@@ -188,6 +188,8 @@ def _density(body: bytes) -> tuple[int, int, bool]:
 def _dpi(per_metre: int) -> float:
     # 300 dpi is stored as 11811 pixels a metre, 299.9994: meant is the whole number.
     dpi = per_metre * _INCHES_PER_METRE
+    if not 1 < dpi < 100_000:  # never meant
+        return 0.0
     return float(round(dpi)) if round(round(dpi) / _INCHES_PER_METRE) == per_metre else dpi
 
 

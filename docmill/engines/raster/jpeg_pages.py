@@ -12,7 +12,8 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits
 from docmill.errors import CorruptDocument, DocmillError, UnsupportedConversion
 from docmill.facts import upright_size
-from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, end_of_image, read_jpeg_header
+from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
+from docmill.jpeg_check import end_of_image
 from docmill.options import OnError
 from docmill.pdf import PdfImage, PdfPage
 from docmill.pictures import check_pixels, decoding
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _PART = 1 << 20
 _EOI = b"\xff\xd9"
+# No byte is FF, and any Huffman code comes up soon.
+_NOISE = bytes(index * 89 % 251 for index in range(512))
 RESUME_HINT = "--on-error resume converts what can be decoded"
 
 
@@ -74,15 +77,11 @@ class _Picture:
     def copied(self) -> PdfPage:
         """The page with the stream as it is, if it is whole; else what can be decoded of it."""
         try:
-            end, has_eoi = end_of_image(self.data, self.header)
+            end, has_eoi = end_of_image(self.data, self.header, self.start)
         except CorruptDocument as error:
             return self._partly(error)
-        if not has_eoi:
-            # Some cameras and cut downloads end so: whole if the decoder asks for no more.
-            try:
-                self._decode()
-            except CorruptDocument as error:
-                return self._partly(error)
+        if not has_eoi and not self._is_whole_without_end():
+            return self._partly(CorruptDocument("the JPEG ends within a scan", hint="it is truncated"))
         image = PdfImage(
             self.header.width,
             self.header.height,
@@ -118,7 +117,7 @@ class _Picture:
             raise _on_page(error, self.number, hint=RESUME_HINT) from None
         width_pt, height_pt = self._size()
         page = decoded_page(
-            self._decode(truncated=True),
+            self._decode(_EOI),
             width_pt=width_pt,
             height_pt=height_pt,
             orientation=self.header.orientation,
@@ -135,13 +134,23 @@ class _Picture:
             damage=_on_page(error, self.number),
         )
 
-    def _decode(self, *, truncated: bool = False) -> Image.Image:
+    def _is_whole_without_end(self) -> bool:
+        """Whether only EOI is missing: what is put in its place then changes no pixel.
+
+        Some cameras and programs write no EOI, and libjpeg does not tell whether it had to make up pixels.
+        """
+        try:
+            return self._decode(_EOI).tobytes() == self._decode(_NOISE + _EOI).tobytes()
+        except CorruptDocument:
+            return False
+
+    def _decode(self, end: bytes = b"") -> Image.Image:
+        """The pixels; with EOI as the `end` libjpeg makes up those that are missing, in gray."""
         from io import BytesIO
 
         from PIL import Image
 
-        # At an EOI that comes too early libjpeg fills up what is missing, where it would ask for more data.
-        stream = self.data[self.start :] + (_EOI if truncated else b"")
+        stream = self.data[self.start :] + end
         with decoding():
             image = Image.open(BytesIO(stream), formats=("JPEG",))
             image.load()
