@@ -7,6 +7,7 @@ one folder.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -23,9 +24,10 @@ from docmill.documents.model import CachedDocument, LoadedDocument, LoadLimits, 
 from docmill.documents.secrets import SecretResolver
 from docmill.engines.base import EngineOptions, EngineResult, MergeSource, Progress
 from docmill.engines.registry import Route, plan_merge, plan_route
-from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase
+from docmill.errors import DocmillError, EngineFailed, InvalidJobData, JobAborted, Phase
 from docmill.facts import DocumentFacts
 from docmill.processes import AbortFlag
+from docmill.processes.failures import scratch_full
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
 from docmill.settings import Settings
@@ -118,10 +120,13 @@ def convert_document(
         converted = convert(work, request, documents, on_progress=observer.progress, abort=abort)
         observer.stage(Phase.CONVERT, wording.describe_conversion(converted))
         staged = stage(work, request, documents, converted)
-        if abort and abort.is_set():
+        try:
+            refuse_aborted(abort)
+            outcome = commit(work, request, staged, converted, ids, started)
+        except BaseException:
+            # Ctrl-C too: nothing may be left beside the target.
             discard(staged)
-            raise JobAborted("the job was aborted before it published")
-        outcome = commit(work, request, staged, converted, ids, started)
+            raise
         observer.stage(Phase.PUBLISH, outcome.output_uri)
         return outcome
     finally:
@@ -147,8 +152,7 @@ def load(
         def probe(path: Path, name: str) -> DocumentFacts:
             return sandbox.probe_blocking(path, name, password, abort=abort)
 
-        directory = work.source_dir(index)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = _make_folder(work.source_dir(index))
         if source.startswith(DOCUMENT_SCHEME):
             return _from_cache(work, source, directory)
         return load_document(
@@ -236,8 +240,7 @@ def prepare(
         encrypt_owner_password=_resolved(work, request, "encrypt_owner_password"),
     )
     shutil.rmtree(work.output_dir, ignore_errors=True)
-    work.output_dir.mkdir(parents=True)
-    return route, options, work.output_dir
+    return route, options, _make_folder(work.output_dir)
 
 
 def stage(
@@ -293,6 +296,20 @@ def commit(
         failures=tuple({"page": failure.page} | failure.error for failure in result.failures),
         notes=result.notes,
     )
+
+
+def _make_folder(folder: Path) -> Path:
+    """A folder in scratch; raises `LimitExceeded` where scratch is full, `EngineFailed` if it is sealed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise scratch_full() from error
+        raise EngineFailed(
+            f"the scratch folder '{folder}' cannot be made: {error.strerror}",
+            hint="set DOCMILL_SCRATCH_DIR to a folder that can be written to",
+        ) from error
+    return folder
 
 
 class _in_phase:

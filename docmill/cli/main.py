@@ -32,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sandbox.warm(fork=True)
     _log_to_stderr(options.verbose)
-    # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         command = importlib.import_module(f"docmill.cli.{options.module}")
         return int(command.run(options))
     except DocmillError as error:

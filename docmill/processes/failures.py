@@ -67,7 +67,7 @@ def output_exceeded(limits: Limits | None, doing: str, page: int | None) -> Limi
     return _exceeded(f"the output is larger than {most}", "output size", "MAX_OUTPUT_BYTES", doing, page)
 
 
-def scratch_full(doing: str, page: int | None) -> LimitExceeded:
+def scratch_full(doing: str = "", page: int | None = None) -> LimitExceeded:
     return LimitExceeded(
         f"no room is left in the scratch folder{_where(doing, page)}",
         limit="scratch space",
