@@ -130,7 +130,11 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     samples = np.asarray(image).astype(float)
     high = samples.max()
-    if image.mode.startswith("I;16") or image.format in ("PPM", "PNG") or 255 < high <= 65535:
+    if (
+        image.mode.startswith("I;16")
+        or image.format in ("PPM", "PNG")
+        or (samples.min() >= 0 and 255 < high <= 65535)
+    ):
         scaled = samples / 257
     elif samples.min() >= 0 and high <= 1 and image.mode == "F":
         scaled = samples * 255

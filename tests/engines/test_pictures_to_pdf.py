@@ -407,6 +407,34 @@ def test_what_pillow_reads_comes_out_as_pillow_reads_it(
     assert_same(convert(content, tmp_path), on_white(decoded(content)), tolerance=1)
 
 
+@pytest.mark.parametrize("no_jp2", [False, True], ids=["file", "codestream"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_2000_is_copied(tmp_path: Path, mode: str, no_jp2: bool) -> None:
+    content = encoded(drawing(mode), "JPEG2000", no_jp2=no_jp2)
+    result = convert(content, tmp_path)
+    image = image_object(result)
+    assert image["/Filter"] == "/JPXDecode"
+    assert image["data"].endswith(content)
+    assert_same(result, decoded(content))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "I;16"])
+def test_jpeg_2000_that_readers_differ_on_is_decoded(tmp_path: Path, mode: str) -> None:
+    content = encoded(drawing(mode), "JPEG2000")
+    result = convert(content, tmp_path)
+    assert image_object(result)["/Filter"] == "/FlateDecode"
+    want = (
+        drawing(mode) if mode != "I;16" else Image.fromarray((np.asarray(drawing(mode)) >> 8).astype("uint8"))
+    )
+    assert_same(result, on_white(want), tolerance=1)
+
+
+def test_truncated_jpeg_2000_is_told(tmp_path: Path) -> None:
+    content = encoded(drawing("RGB"), "JPEG2000")
+    with pytest.raises(CorruptDocument, match=r"page 1.*ends early"):
+        convert(content[:-300], tmp_path)
+
+
 def test_every_frame_of_a_gif_is_a_page(tmp_path: Path) -> None:
     frames = [Image.new("RGB", SIZE, color) for color in ("red", "lime", "blue")]
     buffer = io.BytesIO()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.source import PageSource
-from docmill.formats import BMP, JPEG, MPO, PNG, TIFF
+from docmill.formats import BMP, J2K, JP2, JPEG, MPO, PNG, TIFF
 from docmill.options import Frames
 
 
@@ -33,6 +33,10 @@ def open_pages(path: Path, options: EngineOptions) -> PageSource:
             from docmill.engines.raster.bmp_pages import open_bmp
 
             return open_bmp(path, options)
+        case JP2.mime_type | J2K.mime_type:
+            from docmill.engines.raster.jp2_pages import Jp2Pages
+
+            return Jp2Pages(path, options)
         case _:
             from docmill.engines.raster.picture_pages import PicturePages
 
