@@ -233,8 +233,13 @@ def test_one_page_that_kills_its_process_costs_that_page_only(run: Runner) -> No
 
 
 def test_what_an_engine_prints_is_kept_from_the_terminal(
-    run: Runner, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    run: Runner,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Prefect, imported by another test, writes all logs to the terminal; this is about what is no log.
+    monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])
     with caplog.at_level(logging.DEBUG, "docmill"):
         assert run("chats").pages
     assert capfd.readouterr() == ("", "")
