@@ -164,7 +164,7 @@ _BY_CLASS: dict[str, tuple[Kind, str, str]] = {
     "ClientPayloadError": (Kind.UNAVAILABLE, "it ended before it was whole", _LATER),
     "TooManyRedirects": (Kind.NOT_FOUND, "its redirects do not end", "check the URI"),
     "InvalidURL": (Kind.INVALID, "this is no valid URL", "check the URI"),
-    "ClientError": (Kind.UNAVAILABLE, "{words}", _LATER),
+    "ClientError": (Kind.UNAVAILABLE, "the server's answer cannot be understood", _LATER),
     "NoCredentialsError": (Kind.FORBIDDEN, "there are no credentials for its store", _CREDENTIALS_HINT),
     "PartialCredentialsError": (Kind.FORBIDDEN, "the credentials are incomplete", _CREDENTIALS_HINT),
     "CredentialRetrievalError": (Kind.FORBIDDEN, "the credentials cannot be read", _CREDENTIALS_HINT),
@@ -181,9 +181,8 @@ _BY_CLASS: dict[str, tuple[Kind, str, str]] = {
 
 def _of_library(exc: BaseException) -> Cause | None:
     for name in _library_classes(exc):
-        status = getattr(exc, "status", None)
-        if name == "ClientResponseError" and isinstance(status, int) and status >= 400:
-            return _of_http_status(status, _words(exc))
+        if name == "ClientResponseError" and exc.__cause__ is None:
+            return _of_http_status(getattr(exc, "status", 0), str(getattr(exc, "message", "")))
         if name in _BY_CLASS:
             kind, why, hint = _BY_CLASS[name]
             return Cause(kind, why.format(words=_words(exc)), hint)

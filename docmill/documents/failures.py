@@ -26,8 +26,11 @@ from docmill.errors import (
 
 
 @contextmanager
-def source_failures(shown: str, *, phase: Phase = Phase.LOAD) -> Iterator[None]:
-    """Raise what goes wrong inside as a `Source...` error about `shown`."""
+def source_failures(shown: str, *, phase: Phase = Phase.LOAD, secret: bool = False) -> Iterator[None]:
+    """Raise what goes wrong inside as a `Source...` error about `shown`.
+
+    With `secret` it shows no cause: a library's own error may repeat a URI that nobody is to see.
+    """
     try:
         yield
     except DocmillError:
@@ -36,7 +39,7 @@ def source_failures(shown: str, *, phase: Phase = Phase.LOAD) -> Iterator[None]:
         cause = classify(exc)
         if cause is None:
             raise
-        raise _source_error(cause, shown, phase) from exc
+        raise _source_error(cause, shown, phase) from (None if secret else exc)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from docmill.documents.failures import destination_failures, source_failures
 from docmill.documents.local_files import CHUNK, file_sha256, write_all
 from docmill.documents.model import FileSnapshot, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver, redact_uri
-from docmill.documents.uris import Location, file_uri, parse_location, resolved_location
+from docmill.documents.uris import Location, parse_location, resolved_location
 from docmill.errors import LimitExceeded, Phase, SourceNotFound, SourceUnavailable
 from docmill.facts import DocumentFacts
 
@@ -48,7 +48,8 @@ def load_document(
         return _load_local(location, into, limits, probe, progress)
     from docmill.documents.remote import open_source
 
-    with source_failures(location.shown), open_source(location, limits) as source:
+    secret = location.uri != location.shown
+    with source_failures(location.shown, secret=secret), open_source(location, limits) as source:
         name = source.name or location.name or location.scheme
         size, digest = _spool(source.chunks, _spool_path(into), location, limits, progress, source.size)
     path = into / "source"
@@ -91,7 +92,7 @@ def _load_local(
         raise
     with source_failures(location.shown):
         digest, snapshot = hashing.result()
-    document = LoadedDocument(file_uri(path), path.name, path, snapshot.size, digest, facts, snapshot)
+    document = LoadedDocument(path.as_uri(), path.name, path, snapshot.size, digest, facts, snapshot)
     document.check_unchanged()
     return document
 

@@ -24,7 +24,6 @@ from docmill.documents.publish import (
     temporary_name,
 )
 from docmill.documents.publish_local import name_file, stage_file
-from docmill.documents.uris import file_uri
 from docmill.errors import DestinationExists, DestinationForbidden, Phase
 
 # Within the staging folder: this run's files, its manifest, and what they replace.
@@ -144,12 +143,12 @@ class StagedFolder:
 
     def _published(self, files: list[dict[str, Any]], *, already_there: bool) -> PublishedOutput:
         return PublishedOutput(
-            uri=file_uri(self._folder) + "/",
-            files=tuple(file_uri(self._folder / file["name"]) for file in files),
+            uri=self._folder.as_uri() + "/",
+            files=tuple((self._folder / file["name"]).as_uri() for file in files),
             size=sum(file["size"] for file in files),
             sha256=listing_sha256([(file["name"], file["sha256"]) for file in files]),
             already_there=already_there,
-            manifest=file_uri(self._manifest),
+            manifest=self._manifest.as_uri(),
         )
 
 

@@ -37,7 +37,6 @@ from docmill.documents.publish import (
     run_of,
     temporary_name,
 )
-from docmill.documents.uris import file_uri
 from docmill.errors import DestinationForbidden, Phase
 
 _RUN, _SHA256 = "user.docmill.run", "user.docmill.sha256"
@@ -82,7 +81,7 @@ class StagedFile:
         if sha256 is None:
             with destination_failures(self._shown):
                 sha256 = self._name()
-        uri = file_uri(self._path)
+        uri = self._path.as_uri()
         size = output.size if sha256 == output.sha256 else self._path.stat().st_size
         already_there = self._temporary is None
         self._temporary = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from docmill.errors import InvalidJobData
+from docmill.errors import DocmillError, InvalidJobData
 
 REFERENCE_HINT = "give a reference: env:NAME, file:PATH or block:NAME"
 _REFERENCE = re.compile(r"(env|file|block):(.+)", re.DOTALL)
@@ -56,7 +56,16 @@ class SecretResolver:
                 f"the {what} is block:{name}, but Prefect blocks cannot be read here",
                 hint="use env:NAME or file:PATH",
             )
-        return self.block(name)
+        try:
+            return self.block(name)
+        except DocmillError:
+            raise
+        except Exception as exc:
+            # Not its words: they may hold what was in the block.
+            raise InvalidJobData(
+                f"the {what} is block:{name}, which cannot be read ({type(exc).__name__})",
+                hint="is there a Secret block of that name?",
+            ) from exc
 
 
 def is_reference(text: str) -> bool:
