@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from docmill.documents.collect import CollectReport
 
 _ATTEMPTS = 20
+_PAUSE = 0.02
+
+
+class _CondemnedError(Exception):
+    """A collector may be about to remove the blob."""
 
 
 class DocumentCache:
@@ -78,7 +83,8 @@ class DocumentCache:
         """
         document_id = new_document_id() if document_id is None else check_document_id(document_id)
         with destination_failures(self._shown, phase=Phase.CACHE):
-            for _ in range(_ATTEMPTS):
+            blob = doc.sha256
+            for attempt in range(_ATTEMPTS):
                 existing = self._find(document_id)
                 same = existing is not None and self._is_same(existing, doc, run_id)
                 if existing is not None and not same and not overwrite:
@@ -91,9 +97,15 @@ class DocumentCache:
                     record = replace(existing, expires=expires)
                 else:
                     record = _new_record(document_id, doc, expires, run_id)
-                stored = self._put(record, doc, create=existing is None)
-                if stored is not None:
-                    return stored
+                if record.sha256 == doc.sha256 and blob != doc.sha256:
+                    record = replace(record, blob=blob)
+                try:
+                    if self._put(record, doc, create=existing is None):
+                        return record
+                except _CondemnedError:
+                    # Never use again what a collector may be about to remove.
+                    blob = f"{doc.sha256}-{os.urandom(8).hex()}"
+                time.sleep(attempt * _PAUSE)
         raise DestinationUnavailable(
             f"{self._shown} is too busy to take '{doc.name}'", hint="try again later", phase=Phase.CACHE
         )
@@ -176,28 +188,23 @@ class DocumentCache:
         mine = bool(run_id) and existing.run_id == run_id
         return mine and self._store.size(blob_key(existing.blob)) == existing.size
 
-    def _put(self, record: CachedDocument, doc: LoadedDocument, *, create: bool) -> CachedDocument | None:
-        """One attempt; None if somebody came in between, so that it has to be done anew."""
+    def _put(self, record: CachedDocument, doc: LoadedDocument, *, create: bool) -> bool:
+        """One attempt; false if somebody came in between, so that it has to be done anew."""
         if record.sha256 == doc.sha256:
             self._upload_if_missing(record.blob, doc)
         start = time.monotonic()
         with lease(self._store, record.blob):
             if is_condemned(self._store, record.blob):
-                # Never use again what a collector may be about to remove.
-                if record.sha256 != doc.sha256:
-                    return None
-                record = replace(record, blob=f"{record.sha256}-{os.urandom(8).hex()}")
-                self._upload_if_missing(record.blob, doc)
-            elif self._store.size(blob_key(record.blob)) != record.size:
-                return None
+                raise _CondemnedError
+            if self._store.size(blob_key(record.blob)) != record.size:
+                return False
             try:
                 self._store.write(meta_key(record.document_id), write_record(record), exclusive=create)
             except FileExistsError:
                 retire(self._store, meta_key(record.document_id), datetime.now(UTC))
-                return None
+                return False
             took = time.monotonic() - start
-        survived = await_verdict(self._store, meta_key(record.document_id))
-        return record if survived and took < LEASE_SECONDS else None
+        return await_verdict(self._store, meta_key(record.document_id)) and took < LEASE_SECONDS
 
     def _upload_if_missing(self, blob: str, doc: LoadedDocument) -> None:
         # Of another size: half a file that a loss of power left.

@@ -6,10 +6,11 @@ translates them (`docmill.documents.failures`).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,7 +104,7 @@ class LocalStore:
             else:
                 temporary.replace(path)
         if durable:
-            sync_folder(path.parent)
+            _sync_names(path)
 
     def upload(self, key: str, source: Path, check: Callable[[], None]) -> None:
         with self._temporary(key) as (temporary, fd):
@@ -111,7 +112,7 @@ class LocalStore:
             check()
             os.fsync(fd)
             temporary.replace(self.path(key))
-        sync_folder(self.path(key).parent)
+        _sync_names(self.path(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.path(key).open("rb", buffering=0) as file:
@@ -147,15 +148,13 @@ class LocalStore:
             for path, status in _walk(self.root)
             if path.name.startswith(_TEMPORARY) and status.st_mtime < before
         ]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+        return sum(map(_remove_unlocked, left))
 
     def link(self, key: str, link: str) -> bool:
         """A second name for an object, which outlives its deletion; False where links are not to be had."""
         target = self.path(link)
         for _ in range(_TRIES):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             try:
                 target.hardlink_to(self.path(key))
             except FileNotFoundError:
@@ -172,7 +171,7 @@ class LocalStore:
     def _temporary(self, key: str) -> Iterator[tuple[Path, int]]:
         path = self.path(key)
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{time.time_ns():x}-{os.urandom(4).hex()}")
-        fd = _create(temporary)
+        fd = _create_locked(temporary)
         try:
             yield temporary, fd
         finally:
@@ -180,14 +179,48 @@ class LocalStore:
             temporary.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> int:
+def _create_locked(path: Path) -> int:
+    """A new file, locked as long as its writer lives: so `sweep` tells it from what was left behind."""
     for _ in range(_TRIES):
         try:
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             # Somebody may remove the folder, empty as it is, before the file is in it.
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
+            continue
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)  # swept in the moment before it was locked
     raise _vanishing(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    # pathlib says that it exists if it vanishes between the two looks that `exist_ok` takes.
+    with suppress(FileExistsError):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _sync_names(path: Path) -> None:
+    for folder in (path.parent, path.parent.parent):
+        with suppress(FileNotFoundError):  # removed again already
+            sync_folder(folder)
+
+
+def _remove_unlocked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _vanishing(folder: Path) -> OSError:

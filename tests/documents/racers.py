@@ -1,0 +1,109 @@
+"""Programs that tests run several of at once, and kill: `python -m tests.documents.racers <name> ...`.
+
+Each says "ready" when it starts to work, and what went wrong, if anything did.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from docmill.documents.cache import DocumentCache
+from docmill.documents.publish import publish, stage
+from docmill.errors import DestinationExists
+from tests.documents.support import document
+
+
+def put_and_forget(url: str, folder: str, seconds: str) -> None:
+    """Put one of few contents, read it back at once, forget it: by deletion or by expiry."""
+    cache = DocumentCache(url, scratch=Path(folder))
+    contents = [f"content {i}".encode() * 500 for i in range(3)]
+    rounds = 0
+    for _ in _until(float(seconds)):
+        data = random.choice(contents)
+        doc = document(Path(folder), data, f"{rounds % 7}.tif")
+        # An id of its own, or one that expired a moment ago and that a collector may be about to remove.
+        document_id = random.choice([None, f"{os.getpid()}-{rounds % 2}"])
+        put = cache.put(
+            doc, document_id=document_id, expires=datetime.now(UTC) + timedelta(hours=1), overwrite=True
+        )
+        time.sleep(random.choice([0, 0, 0.002]))
+        with cache.open_local(put.document_id) as path:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != doc.sha256:
+                raise AssertionError(f"{put.document_id} has other content")
+        if random.random() < 0.5:
+            cache.delete(put.document_id)
+        else:
+            cache.put(doc, document_id=put.document_id, expires=datetime.now(UTC))
+        rounds += 1
+    print("rounds", rounds)
+
+
+def collect_always(url: str, folder: str, seconds: str) -> None:
+    """Collect without any grace, again and again."""
+    cache = DocumentCache(url, scratch=Path(folder))
+    blobs = 0
+    for _ in _until(float(seconds)):
+        report = cache.collect(datetime.now(UTC) + timedelta(minutes=1), timedelta(0))
+        blobs += report.blobs
+    print("collected", blobs)
+
+
+def put_always(url: str, folder: str) -> None:
+    """Put new contents for ever."""
+    cache = DocumentCache(url, scratch=Path(folder))
+    while True:
+        cache.put(document(Path(folder), os.urandom(300_000)))
+        _say_ready()
+
+
+def publish_always(source: str, target: str, run_id: str) -> None:
+    """Publish one file under new names for ever."""
+    for i in range(1_000_000):
+        publish([Path(source)], f"{target}/{i}.pdf", overwrite=False, run_id=run_id)
+        _say_ready()
+
+
+def publish_pages_always(pages: str, target: str, run_id: str) -> None:
+    """Publish the files of a folder, over and over, over what is there."""
+    outputs = sorted(Path(pages).iterdir())
+    while True:
+        publish(outputs, f"{target}/", overwrite=True, run_id=f"{run_id}-{random.randrange(10**9)}")
+        _say_ready()
+
+
+def publish_once(source: str, target: str, run_id: str) -> None:
+    """Stage an output, say so, and commit it when told to by a line."""
+    outputs = sorted(Path(source).iterdir()) if Path(source).is_dir() else [Path(source)]
+    with stage(outputs, target, overwrite=False, run_id=run_id) as staged:
+        _say_ready()
+        sys.stdin.readline()
+        try:
+            staged.commit()
+        except DestinationExists:
+            print("lost")
+        else:
+            print("won")
+
+
+def _until(seconds: float) -> Iterator[None]:
+    _say_ready()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+
+
+@functools.cache
+def _say_ready() -> None:
+    print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
