@@ -30,9 +30,9 @@ def stage_remote(order: Order, location: Location, *, allow_non_atomic: bool) ->
         )
     with destination_failures(location.shown):
         if location.scheme in SCHEMES:
-            from docmill.documents.publish_s3 import StagedS3
+            from docmill.documents.publish_s3 import stage_s3
 
-            return StagedS3(order, location)
+            return stage_s3(order, location)
         if location.scheme not in _AT_ONCE and not allow_non_atomic:
             raise InvalidJobData(
                 f"'{location.shown}' is in a store where a reader could see half of the output",
@@ -46,7 +46,7 @@ def sweep_remote(location: Location, is_alive: Callable[[str], bool]) -> int:
     """Remove what runs that died left; see `publish.sweep_stale`. Only S3 keeps something unfinished."""
     if location.scheme not in SCHEMES:
         return 0
-    from docmill.documents.publish_s3 import sweep_s3
+    from docmill.documents.s3_marker import sweep_s3
 
     with destination_failures(location.shown):
         return sweep_s3(location, is_alive)

@@ -1,84 +1,72 @@
-"""Publish to S3: uncompleted multipart uploads, completed under the condition that the key is free.
+"""Publish to S3: an object at once, or uploads that are completed, if the key is free.
 
-Objects carry the run id and their SHA-256 as metadata. As long as something is staged, an object named like a
-temporary file (`.docmill-<run id>-<nonce>`) in the target's folder lists the keys, so that uploads of runs
-that died can be found and aborted, and an output of many files without its manifest be taken back.
+Objects carry the run id and their SHA-256 as metadata, so that a rerun knows its own. One small file is
+written by a single conditional request. A larger one, and the files of an output of many, are staged as
+uncompleted multipart uploads, and completed under a lock (see `s3_lock` for why); as long as they are not, a
+marker object (`s3_marker`) says so.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.model import PublishedOutput
 from docmill.documents.publish import (
-    TEMPORARY_PREFIX,
     Order,
+    Output,
+    Staged,
     already_exists,
     listing_sha256,
-    run_of,
+    parse_manifest,
     temporary_name,
 )
-from docmill.documents.s3 import S3, Upload, split
+from docmill.documents.s3 import PART_BYTES, S3, Upload, at_once, split
+from docmill.documents.s3_lock import LOCK_PREFIX, S3Lock
+from docmill.documents.s3_marker import RUN, SHA256, Marker, take_back_attempts
 from docmill.documents.uris import Location
 from docmill.formats import BY_EXTENSION
 
-_RUN, _SHA256 = "docmill-run", "docmill-sha256"
+_FILES_AT_ONCE = 8
 
 
-class StagedS3:
-    """Uploads that nobody sees until they are completed, the manifest last."""
+def stage_s3(order: Order, location: Location) -> Staged:
+    """Stage for S3; see `publish.stage`."""
+    if order.manifest is None and order.size <= PART_BYTES:
+        return StagedObject(order, location)
+    return StagedUploads(order, location)
+
+
+class _StagedS3:
+    """What both kinds share: which keys are written, and what is there already."""
 
     def __init__(self, order: Order, location: Location) -> None:
-        self._order, self._shown = order, location.shown
         bucket, key = split(location)
-        in_folder = order.manifest is not None or not key or key.endswith("/")
-        self._folder = key.rstrip("/") + "/" if in_folder and key.strip("/") else key[: key.rfind("/") + 1]
-        self._keys = [self._folder + output.name for output in order.outputs] if in_folder else [key]
-        self._manifest = None if order.manifest is None else self._folder + order.manifest
-        self._s3 = S3(bucket)
-        self._uploads: list[Upload] = []
-        self._marker: _Marker | None = None
+        self._order, self._shown, self._s3 = order, location.shown, S3(bucket)
+        folder = key.rstrip("/") + "/" if key.strip("/") else ""
+        if order.manifest is None and folder and not key.endswith("/"):
+            self._folder, self._keys = key[: key.rfind("/") + 1], [key]
+        else:
+            self._folder, self._keys = folder, [folder + output.name for output in order.outputs]
+        self._manifest = None if order.manifest is None else folder + order.manifest
         self._there = self._published_before()
-        if self._there is not None:
-            return
-        self._take_back_earlier_attempts()
-        if not order.overwrite:
-            self._check_free()
-        self._stage()
 
     def commit(self) -> PublishedOutput:
         if self._there is not None:
             return self._there
-        if self._marker is None:
-            raise RuntimeError("this output was discarded")
         with destination_failures(self._shown):
-            try:
-                if self._manifest is not None and self._order.overwrite:
-                    self._set_aside(self._marker)
-                for upload in self._uploads:
-                    self._complete(upload)
-                if self._manifest is not None:
-                    self._write_manifest(self._manifest)
-            except BaseException:
-                self.discard()
-                raise
-            marker, self._marker = self._marker, None
-            with suppress(Exception):  # the output is whole; what is left here, a sweep removes
-                marker.remove(self._s3)
-        return self._published(already_there=False)
+            self._commit()
+        return self._published()
+
+    def _commit(self) -> None:
+        raise NotImplementedError
 
     def discard(self) -> None:
-        if self._marker is None:
-            return
-        marker, self._marker = self._marker, None
-        with suppress(Exception):  # a store that fails; a sweep does it later
-            marker.take_back(self._s3, self._uploads)
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
@@ -91,207 +79,192 @@ class StagedS3:
     def _published_before(self) -> PublishedOutput | None:
         """What this very run has published there before, if it is still there."""
         if self._manifest is not None:
-            values = _read_manifest(self._s3, self._manifest)
+            values = self._read_manifest(self._manifest)
             if values is None or values["run_id"] != self._order.run_id:
                 return None
-            if not all(self._is(self._folder + file["name"], file["sha256"]) for file in values["files"]):
+            if not all(
+                self._is_mine(self._folder + file["name"], file["sha256"]) for file in values["files"]
+            ):
                 return None
             return self._published(values["files"], already_there=True)
         found = self._s3.head(self._keys[0])
-        if found is None or found.metadata.get(_RUN) != self._order.run_id or _SHA256 not in found.metadata:
+        if found is None or found.metadata.get(RUN) != self._order.run_id or SHA256 not in found.metadata:
             return None
-        file = {"name": "", "size": found.size, "sha256": found.metadata[_SHA256]}
+        file = {"name": "", "size": found.size, "sha256": found.metadata[SHA256]}
         return self._published([file], already_there=True)
 
-    def _is(self, key: str, sha256: str) -> bool:
-        found = self._s3.head(key)
-        return (
-            found is not None
-            and found.metadata.get(_RUN) == self._order.run_id
-            and found.metadata.get(_SHA256) == sha256
-        )
-
-    def _take_back_earlier_attempts(self) -> None:
-        for found in self._s3.list(f"{self._folder}{TEMPORARY_PREFIX}{self._order.run_id}-"):
-            marker = _Marker.read(self._s3, found.key)
-            if marker is not None:
-                marker.take_back(self._s3)
+    def _read_manifest(self, key: str) -> dict[str, Any] | None:
+        try:
+            return parse_manifest(b"".join(self._s3.get(key)[1]))
+        except FileNotFoundError:
+            return None
 
     def _check_free(self) -> None:
-        for key in [*self._keys, *([self._manifest] if self._manifest else [])]:
-            if self._s3.head(key) is not None:
-                raise already_exists(f"s3://{self._s3.bucket}/{key}")
+        if self._order.overwrite:
+            return
+        keys = [*self._keys, *([self._manifest] if self._manifest else [])]
+        found = at_once(self._s3.head, keys, _FILES_AT_ONCE)
+        taken = [key for key, there in zip(keys, found, strict=True) if there is not None]
+        if taken:
+            raise already_exists(self._uri(taken[0]))
 
-    def _stage(self) -> None:
-        marker = _Marker(self._folder + temporary_name(self._order.run_id), tuple(self._keys), self._manifest)
-        marker.write(self._s3)
-        self._marker = marker
+    def _metadata(self, sha256: str) -> dict[str, str]:
+        return {RUN: self._order.run_id, SHA256: sha256}
+
+    def _is_mine(self, key: str, sha256: str) -> bool:
+        found = self._s3.head(key)
+        return found is not None and found.metadata | self._metadata(sha256) == found.metadata
+
+    @contextmanager
+    def _writing(self, key: str, sha256: str) -> Iterator[None]:
+        """An answer may get lost on its way, and the second try then finds the first one's success."""
         try:
-            for key, output in zip(self._keys, self._order.outputs, strict=True):
-                metadata = {_RUN: self._order.run_id, _SHA256: output.sha256}
-                kind = BY_EXTENSION.get(output.path.suffix.lower().lstrip("."))
-                media_type = str(kind.mime_type) if kind else ""
-                self._uploads.append(
-                    self._s3.upload(key, output.path, metadata=metadata, media_type=media_type)
-                )
-        except BaseException:
-            self.discard()
-            raise
-
-    def _set_aside(self, marker: _Marker) -> None:
-        """Copy away what this run replaces, then take away the old manifest, and what only that lists."""
-        assert self._manifest is not None
-        values = _read_manifest(self._s3, self._manifest)
-        listed = [self._folder + file["name"] for file in values["files"]] if values else []
-        keys = dict.fromkeys([*self._keys, *listed, self._manifest])
-        replaced = [key for key in keys if self._s3.head(key) is not None]
-        for key in replaced:
-            self._s3.copy(key, marker.old(key))
-        self._s3.delete(self._manifest)
-        for key in replaced:
-            if key not in self._keys:
-                self._s3.delete(key)
-
-    def _complete(self, upload: Upload) -> None:
-        output = self._order.outputs[self._uploads.index(upload)]
-        try:
-            self._s3.complete(upload, exclusive=not self._order.overwrite)
+            yield
         except Exception as exc:
-            # An answer may get lost on its way, and the second try then finds the first one's success.
-            if self._is(upload.key, output.sha256):
-                return
+            with suppress(Exception):
+                if self._is_mine(key, sha256):
+                    return
             if isinstance(exc, FileExistsError):
-                raise already_exists(f"s3://{self._s3.bucket}/{upload.key}") from exc
+                raise already_exists(self._uri(key)) from exc
             raise
 
-    def _write_manifest(self, key: str) -> None:
-        content = self._order.manifest_content()
-        try:
-            self._s3.put(
-                key,
-                content,
-                exclusive=not self._order.overwrite,
-                metadata={_RUN: self._order.run_id, _SHA256: self._order.sha256},
-            )
-        except Exception as exc:
-            if self._is(key, self._order.sha256):
-                return
-            if isinstance(exc, FileExistsError):
-                raise already_exists(f"s3://{self._s3.bucket}/{key}") from exc
-            raise
+    def _uri(self, key: str) -> str:
+        return f"s3://{self._s3.bucket}/{key}"
 
     def _published(
-        self, files: list[dict[str, Any]] | None = None, *, already_there: bool
+        self, files: list[dict[str, Any]] | None = None, *, already_there: bool = False
     ) -> PublishedOutput:
-        base = f"s3://{self._s3.bucket}/"
         if files is None:
             files = [{"name": o.name, "size": o.size, "sha256": o.sha256} for o in self._order.outputs]
         size = sum(file["size"] for file in files)
         if self._manifest is None:
-            uri = base + self._keys[0]
+            uri = self._uri(self._keys[0])
             return PublishedOutput(uri, (uri,), size, files[0]["sha256"], already_there=already_there)
         return PublishedOutput(
-            uri=base + self._folder,
-            files=tuple(base + self._folder + file["name"] for file in files),
+            uri=self._uri(self._folder),
+            files=tuple(self._uri(self._folder + file["name"]) for file in files),
             size=size,
             sha256=listing_sha256([(file["name"], file["sha256"]) for file in files]),
             already_there=already_there,
-            manifest=base + self._manifest,
+            manifest=self._uri(self._manifest),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Marker:
-    """Says which keys a run is about to write; what it replaces is kept below the marker's own key."""
+class StagedObject(_StagedS3):
+    """A file that goes in one request: nothing is in the store before that."""
 
-    key: str
-    keys: tuple[str, ...]
-    manifest: str | None
+    def __init__(self, order: Order, location: Location) -> None:
+        super().__init__(order, location)
+        if self._there is None:
+            self._check_free()
 
-    def write(self, s3: S3) -> None:
-        content = {"keys": self.keys, "manifest": self.manifest}
-        s3.put(self.key, json.dumps(content).encode(), metadata={})
+    def _commit(self) -> None:
+        output, key = self._order.outputs[0], self._keys[0]
+        with self._writing(key, output.sha256):
+            self._s3.put(
+                key,
+                output.path.read_bytes(),
+                exclusive=not self._order.overwrite,
+                metadata=self._metadata(output.sha256),
+                media_type=_media_type(output),
+            )
 
-    @classmethod
-    def read(cls, s3: S3, key: str) -> _Marker | None:
-        """The marker at `key`; None if it is none, as what a run has set aside."""
-        if run_of(key.rpartition("/")[2]) is None:
-            return None
+    def discard(self) -> None:
+        pass
+
+
+class StagedUploads(_StagedS3):
+    """Uploads that nobody sees until they are completed, the manifest last."""
+
+    def __init__(self, order: Order, location: Location) -> None:
+        super().__init__(order, location)
+        self._uploads: list[Upload] = []
+        self._marker: Marker | None = None
+        if self._there is not None:
+            return
+        take_back_attempts(self._s3, self._folder, order.run_id)
+        self._check_free()
+        self._marker = Marker(self._folder + temporary_name(order.run_id), tuple(self._keys), self._manifest)
+        self._marker.write(self._s3)
         try:
-            values = json.loads(b"".join(s3.get(key)[1]))
-            return cls(key, tuple(values["keys"]), values["manifest"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
+            at_once(self._upload, list(zip(self._keys, order.outputs, strict=True)), _FILES_AT_ONCE)
+        except BaseException:
+            self.discard()
+            raise
 
-    @property
-    def run_id(self) -> str:
-        return run_of(self.key.rpartition("/")[2]) or ""
+    def _upload(self, item: tuple[str, Output]) -> None:
+        key, output = item
+        metadata, media_type = self._metadata(output.sha256), _media_type(output)
+        self._uploads.append(self._s3.upload(key, output.path, metadata=metadata, media_type=media_type))
 
-    def old(self, key: str) -> str:
-        return f"{self.key}.old/{key.rpartition('/')[2]}"
+    def _commit(self) -> None:
+        marker = self._marker
+        if marker is None:
+            raise RuntimeError("this output was discarded")
+        try:
+            self._complete_all(marker)
+        except BaseException:
+            self.discard()
+            raise
+        self._marker = None
+        with suppress(Exception):  # the output is whole; what is left of the marker, a sweep removes
+            marker.remove(self._s3)
 
-    def take_back(self, s3: S3, uploads: list[Upload] | None = None) -> None:
-        """Undo what the run has done, unless its manifest is there.
+    def _complete_all(self, marker: Marker) -> None:
+        # One file that replaces whatever there is needs no lock: the last one wins.
+        needed = self._manifest is not None or not self._order.overwrite
+        lock = S3Lock(self._s3, self._lock_key(), self._order.run_id) if needed else None
+        with lock or nullcontext():
+            self._check_free()
+            if self._manifest is not None and self._order.overwrite:
+                self._set_aside(marker, self._manifest)
+            sha256s = dict(zip(self._keys, (o.sha256 for o in self._order.outputs), strict=True))
 
-        `uploads` are its uploads; None where they have to be found, after the run has died.
-        """
-        for upload in self._begun_uploads(s3) if uploads is None else uploads:
-            s3.abort(upload)
-        if self.manifest is not None and not self._owns(s3, self.manifest):
-            for key in self.keys:
-                if self._owns(s3, key):
-                    s3.delete(key)
-            folder = self.key.rpartition("/")[0]
-            for old in s3.list(f"{self.key}.old/"):
-                target = f"{folder}/{old.key.rpartition('/')[2]}".lstrip("/")
-                if s3.head(target) is None:
-                    s3.copy(old.key, target)
-        self.remove(s3)
+            def complete(upload: Upload) -> None:
+                if lock is not None:
+                    lock.refresh()
+                with self._writing(upload.key, sha256s[upload.key]):
+                    self._s3.complete(upload, exclusive=not self._order.overwrite)
 
-    def remove(self, s3: S3) -> None:
-        for old in s3.list(f"{self.key}.old/"):
-            s3.delete(old.key)
-        s3.delete(self.key)
+            at_once(complete, self._uploads, _FILES_AT_ONCE)
+            if self._manifest is not None:
+                self._write_manifest(self._manifest)
 
-    def _owns(self, s3: S3, key: str) -> bool:
-        found = s3.head(key)
-        return found is not None and found.metadata.get(_RUN) == self.run_id
+    def _set_aside(self, marker: Marker, manifest: str) -> None:
+        """Keep what this run replaces; take away the old manifest, and what only that lists."""
+        values = self._read_manifest(manifest)
+        listed = [self._folder + file["name"] for file in values["files"]] if values else []
+        keys = list(dict.fromkeys([*self._keys, *listed, manifest]))
+        found = at_once(self._s3.head, keys, _FILES_AT_ONCE)
+        replaced = [key for key, there in zip(keys, found, strict=True) if there is not None]
+        marker.set_aside(self._s3, replaced)
+        self._s3.delete(manifest)
+        for key in replaced:
+            if key not in self._keys:
+                self._s3.delete(key)
 
-    def _begun_uploads(self, s3: S3) -> list[Upload]:
-        """Uploads to this run's keys. Another run's to the same key look the same, so they are left alone
-        as long as that run's marker is there."""
-        folder = self.key[: self.key.rfind("/") + 1]
-        others: set[str] = set()
-        for found in s3.list(folder + TEMPORARY_PREFIX):
-            other = _Marker.read(s3, found.key) if found.key != self.key else None
-            others |= set(other.keys) if other is not None else set()
-        return [
-            upload
-            for key in self.keys
-            if key not in others
-            for upload, _ in s3.uploads(key)
-            if upload.key == key
-        ]
+    def _write_manifest(self, key: str) -> None:
+        with self._writing(key, self._order.sha256):
+            self._s3.put(
+                key,
+                self._order.manifest_content(),
+                exclusive=not self._order.overwrite,
+                metadata=self._metadata(self._order.sha256),
+                media_type="application/json",
+            )
 
+    def discard(self) -> None:
+        if self._marker is None:
+            return
+        marker, self._marker = self._marker, None
+        with suppress(Exception):  # a store that fails; a sweep does it later
+            marker.take_back(self._s3, self._uploads)
 
-def sweep_s3(location: Location, is_alive: Callable[[str], bool]) -> int:
-    """Take back what dead runs have begun below `location`; returns how many runs."""
-    bucket, key = split(location)
-    folder = key.rstrip("/") + "/" if key.strip("/") else ""
-    s3 = S3(bucket)
-    count = 0
-    for found in s3.list(folder + TEMPORARY_PREFIX):
-        marker = _Marker.read(s3, found.key)
-        if marker is not None and not is_alive(marker.run_id):
-            marker.take_back(s3)
-            count += 1
-    return count
+    def _lock_key(self) -> str:
+        name = hashlib.sha256((self._manifest or self._keys[0]).encode()).hexdigest()[:8]
+        return f"{self._folder}{LOCK_PREFIX}{name}"
 
 
-def _read_manifest(s3: S3, key: str) -> dict[str, Any] | None:
-    from docmill.documents.publish import parse_manifest
-
-    try:
-        return parse_manifest(b"".join(s3.get(key)[1]))
-    except FileNotFoundError:
-        return None
+def _media_type(output: Output) -> str:
+    found = BY_EXTENSION.get(output.path.suffix.lower().lstrip("."))
+    return str(found.mime_type) if found else ""

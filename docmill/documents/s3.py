@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from docmill.documents.uris import Location
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 SCHEMES = frozenset({"s3", "s3a"})
 PART_BYTES = 8 << 20
@@ -34,6 +37,7 @@ class S3Object:
     key: str
     size: int
     modified: datetime
+    etag: str
     metadata: dict[str, str]
 
 
@@ -60,27 +64,42 @@ class S3:
         except FileNotFoundError:
             return None
         metadata = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
-        return S3Object(key, found["ContentLength"], found["LastModified"], metadata)
+        return S3Object(key, found["ContentLength"], found["LastModified"], found["ETag"], metadata)
 
     def get(self, key: str) -> tuple[int, Iterator[bytes]]:
         """The size of an object and its bytes, in one request, so of one version."""
         found = self._call("get_object", Key=key)
         return found["ContentLength"], self._read(found["Body"])
 
-    def put(self, key: str, data: bytes, *, exclusive: bool = False, metadata: dict[str, str]) -> None:
-        """Write an object at once; with `exclusive` raises `FileExistsError` where there is one."""
-        condition = {"IfNoneMatch": "*"} if exclusive else {}
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        exclusive: bool = False,
+        metadata: dict[str, str] | None = None,
+        media_type: str = "",
+    ) -> str:
+        """Write an object at once and return its ETag.
+
+        With `exclusive` raises `FileExistsError` where there is one.
+        """
+        extra: dict[str, Any] = {"IfNoneMatch": "*"} if exclusive else {}
+        extra |= {"ContentType": media_type} if media_type else {}
         try:
-            self._call("put_object", Key=key, Body=data, Metadata=metadata, **condition)
+            etag: str = self._call("put_object", Key=key, Body=data, Metadata=metadata or {}, **extra)["ETag"]
+            return etag
         except Exception as exc:
             if exclusive and is_precondition_failure(exc):
                 raise FileExistsError(key) from exc
             raise
 
-    def upload(self, key: str, source: Path, *, metadata: dict[str, str], media_type: str = "") -> Upload:
+    def upload(
+        self, key: str, source: Path, *, metadata: dict[str, str] | None = None, media_type: str = ""
+    ) -> Upload:
         """Bring a file of any size to the store as an uncompleted upload to `key`."""
         kind = {"ContentType": media_type} if media_type else {}
-        begun = self._call("create_multipart_upload", Key=key, Metadata=metadata, **kind)
+        begun = self._call("create_multipart_upload", Key=key, Metadata=metadata or {}, **kind)
         upload = Upload(key, begun["UploadId"], ())
         try:
             return Upload(key, upload.upload_id, self._upload_parts(upload, source))
@@ -135,7 +154,7 @@ class S3:
         while True:
             page = self._call("list_objects_v2", Prefix=prefix, **token)
             for found in page.get("Contents", []):
-                yield S3Object(found["Key"], found["Size"], found["LastModified"], {})
+                yield S3Object(found["Key"], found["Size"], found["LastModified"], found["ETag"], {})
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -144,9 +163,14 @@ class S3:
         """Copy an object within the store, with its metadata."""
         self._fs.copy(f"{self.bucket}/{source}", f"{self.bucket}/{target}")
 
-    def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
-        self._call("delete_object", Key=key)
+    def delete(self, key: str, *, etag: str = "") -> None:
+        """Remove an object, if it is there; with `etag` only if it is that one."""
+        condition = {"IfMatch": etag} if etag else {}
+        try:
+            self._call("delete_object", Key=key, **condition)
+        except Exception as exc:
+            if not (etag and (isinstance(exc, FileNotFoundError) or is_precondition_failure(exc))):
+                raise
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._fs.call_s3(method, Bucket=self.bucket, **arguments)
@@ -165,7 +189,7 @@ class S3:
     def _upload_parts(self, upload: Upload, source: Path) -> tuple[dict[str, Any], ...]:
         size = source.stat().st_size
         step = max(PART_BYTES, -(-size // _MAX_PARTS))
-        with source.open("rb", buffering=0) as file, ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+        with source.open("rb", buffering=0) as file:
 
             def send(number: int) -> dict[str, Any]:
                 # Read where it is sent: no more parts are in memory than are on their way.
@@ -177,11 +201,19 @@ class S3:
 
             # An empty file is one empty part.
             numbers = range(1, max(1, -(-size // step)) + 1)
-            try:
-                return tuple(pool.map(send, numbers))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            return tuple(at_once(send, numbers, _UPLOADS_AT_ONCE))
+
+
+def at_once(function: Callable[[A], B], items: Sequence[A], width: int) -> list[B]:
+    """`function` of each item, `width` at a time in threads; after the first failure no other is begun."""
+    if len(items) == 1:
+        return [function(items[0])]
+    with ThreadPoolExecutor(width) as pool:
+        try:
+            return list(pool.map(function, items))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def split(location: Location) -> tuple[str, str]:

@@ -23,15 +23,15 @@ class S3Store:
         return b"".join(self.chunks(key))
 
     def write(self, key: str, data: bytes, *, exclusive: bool = False, durable: bool = True) -> None:
-        self._s3.put(self._root + key, data, exclusive=exclusive, metadata={})
+        self._s3.put(self._root + key, data, exclusive=exclusive)
 
     def upload(self, key: str, source: Path, check: Callable[[], None]) -> None:
         if source.stat().st_size <= PART_BYTES:
             data = source.read_bytes()
             check()
-            self._s3.put(self._root + key, data, metadata={})
+            self._s3.put(self._root + key, data)
             return
-        upload = self._s3.upload(self._root + key, source, metadata={})
+        upload = self._s3.upload(self._root + key, source)
         try:
             check()
             self._s3.complete(upload, exclusive=False)

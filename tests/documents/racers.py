@@ -9,9 +9,9 @@ import functools
 import hashlib
 import os
 import random
+import select
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,39 +21,35 @@ from docmill.errors import DestinationExists
 from tests.documents.support import document
 
 
-def put_and_forget(url: str, folder: str, seconds: str) -> None:
+def put_and_forget(url: str, folder: str, rounds: str) -> None:
     """Put one of few contents, read it back at once, forget it: by deletion or by expiry."""
     cache = DocumentCache(url, scratch=Path(folder))
     contents = [f"content {i}".encode() * 500 for i in range(3)]
-    rounds = 0
-    for _ in _until(float(seconds)):
-        data = random.choice(contents)
-        doc = document(Path(folder), data, f"{rounds % 7}.tif")
+    for i in range(int(rounds)):
+        doc = document(Path(folder), random.choice(contents), f"{i % 7}.tif")
         # An id of its own, or one that expired a moment ago and that a collector may be about to remove.
-        document_id = random.choice([None, f"{os.getpid()}-{rounds % 2}"])
-        put = cache.put(
-            doc, document_id=document_id, expires=datetime.now(UTC) + timedelta(hours=1), overwrite=True
-        )
+        chosen = random.choice([None, f"{os.getpid()}-{i % 2}"])
+        later = datetime.now(UTC) + timedelta(hours=1)
+        document_id = cache.put(doc, document_id=chosen, expires=later, overwrite=True).document_id
         time.sleep(random.choice([0, 0, 0.002]))
-        with cache.open_local(put.document_id) as path:
+        with cache.open_local(document_id) as path:
             if hashlib.sha256(path.read_bytes()).hexdigest() != doc.sha256:
-                raise AssertionError(f"{put.document_id} has other content")
+                raise AssertionError(f"{document_id} has other content")
         if random.random() < 0.5:
-            cache.delete(put.document_id)
+            cache.delete(document_id)
         else:
-            cache.put(doc, document_id=put.document_id, expires=datetime.now(UTC))
-        rounds += 1
-    print("rounds", rounds)
+            cache.put(doc, document_id=document_id, expires=datetime.now(UTC))
 
 
-def collect_always(url: str, folder: str, seconds: str) -> None:
-    """Collect without any grace, again and again."""
+def collect_always(url: str, folder: str) -> None:
+    """Collect without any grace, again and again, until a line comes."""
     cache = DocumentCache(url, scratch=Path(folder))
-    blobs = 0
-    for _ in _until(float(seconds)):
+    print("ready", flush=True)
+    collected = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
         report = cache.collect(datetime.now(UTC) + timedelta(minutes=1), timedelta(0))
-        blobs += report.blobs
-    print("collected", blobs)
+        collected += report.blobs
+    print(collected)
 
 
 def put_always(url: str, folder: str) -> None:
@@ -79,25 +75,19 @@ def publish_pages_always(pages: str, target: str, run_id: str) -> None:
         _say_ready()
 
 
-def publish_once(source: str, target: str, run_id: str) -> None:
-    """Stage an output, say so, and commit it when told to by a line."""
+def publish_against_others(source: str, run_id: str) -> None:
+    """For each target that comes as a line: stage, say so, commit when told to by a line, say who won."""
     outputs = sorted(Path(source).iterdir()) if Path(source).is_dir() else [Path(source)]
-    with stage(outputs, target, overwrite=False, run_id=run_id) as staged:
-        _say_ready()
-        sys.stdin.readline()
-        try:
-            staged.commit()
-        except DestinationExists:
-            print("lost")
-        else:
-            print("won")
-
-
-def _until(seconds: float) -> Iterator[None]:
-    _say_ready()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
+    while target := sys.stdin.readline().rstrip("\n"):
+        with stage(outputs, target, overwrite=False, run_id=run_id) as staged:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            try:
+                staged.commit()
+            except DestinationExists:
+                print("lost", flush=True)
+            else:
+                print("won", flush=True)
 
 
 @functools.cache

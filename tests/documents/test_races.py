@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,59 +39,56 @@ def start(name: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def await_ready(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise AssertionError(process.communicate()[1])
-
-
-@contextmanager
-def killed_after(seconds: float, name: str, *arguments: object) -> Iterator[None]:
+def kill_after(seconds: float, name: str, *arguments: object) -> None:
     """Run a racer, and kill it some time after it got ready."""
     process = start(name, *arguments)
     try:
-        await_ready(process)
+        assert hear(process) == "ready"
         time.sleep(seconds)
-        yield
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    # What it had asked a server for a moment before is still done.
+    if any("://" in str(argument) for argument in arguments):
+        time.sleep(0.5)
 
 
-def outcomes(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """What the racers said; fails if one of them failed."""
-    told = [process.communicate(timeout=120) for process in processes]
-    assert [stderr for _, stderr in told] == [""] * len(told)
-    return [stdout.replace("ready\n", "").strip() for stdout, _ in told]
+def finish(process: subprocess.Popen[str]) -> str:
+    """Let a racer end; fails if it failed."""
+    stdout, stderr = process.communicate("\n", timeout=200)
+    assert stderr == ""
+    return stdout.replace("ready\n", "").strip()
+
+
+def say(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip() or process.communicate()[1]
 
 
 def test_puts_and_collectors_do_not_harm_each_other(url: str, tmp_path: Path) -> None:
-    seconds = 6.0 if "://" in url else 4.0
-    racers = [start("put_and_forget", url, tmp_path / f"put-{i}", seconds) for i in range(3)]
-    racers += [start("collect_always", url, tmp_path / f"collect-{i}", seconds) for i in range(2)]
+    rounds = 10 if "://" in url else 40
+    collectors = [start("collect_always", url, tmp_path / f"collect-{i}") for i in range(2)]
+    for collector in collectors:
+        assert hear(collector) == "ready"
+    putters = [start("put_and_forget", url, tmp_path / f"put-{i}", rounds) for i in range(3)]
+    for putter in putters:
+        finish(putter)
+    collected = [int(finish(collector)) for collector in collectors]
 
-    told = [line.split() for line in outcomes(racers)]
-
-    # They did meet: much was put, and much of it collected.
-    assert sum(int(count) for kind, count in told if kind == "rounds") > 20
-    assert sum(int(count) for kind, count in told if kind == "collected") > 5
+    # They did meet: contents that were put were collected meanwhile.
+    assert sum(collected) > 1
     cache = DocumentCache(url, scratch=tmp_path)
     for item in cache.list():
         with cache.open_local(item.document_id) as path:
             assert sha256(path.read_bytes()) == item.sha256
     cache.collect(datetime.now(UTC) + timedelta(hours=2), timedelta(0))
     assert (cache.size(), list(cache.list())) == (0, [])
-
-
-def test_two_puts_of_the_same_content_at_once(url: str, tmp_path: Path) -> None:
-    doc = document(tmp_path, os.urandom(100_000))
-    racers = [start("put_and_forget", url, tmp_path / f"put-{i}", 1.0) for i in range(3)]
-
-    outcomes(racers)
-
-    cache = DocumentCache(url, scratch=tmp_path)
-    put = cache.put(doc)
-    assert [item.document_id for item in cache.list()] == [put.document_id]
 
 
 def test_a_document_put_on_one_machine_is_used_on_another(s3_url: str, tmp_path: Path) -> None:
@@ -122,8 +117,7 @@ cache.delete("from here")
 
 def test_a_put_that_is_killed_leaves_a_whole_cache(url: str, tmp_path: Path) -> None:
     for _ in range(4 if "://" in url else 12):
-        with killed_after(random.uniform(0, 0.15), "put_always", url, tmp_path / "killed"):
-            pass
+        kill_after(random.uniform(0, 0.15), "put_always", url, tmp_path / "killed")
         cache = DocumentCache(url, scratch=tmp_path)
         for item in cache.list():
             with cache.open_local(item.document_id) as path:
@@ -147,8 +141,7 @@ def test_a_publish_that_is_killed_shows_nothing_half(url: str, tmp_path: Path) -
         folder = f"{url}/{uuid.uuid4().hex}"
         if "://" not in url:
             Path(folder).mkdir()
-        with killed_after(random.uniform(0, 0.15), "publish_always", tmp_path / "out.pdf", folder, "killed"):
-            pass
+        kill_after(random.uniform(0, 0.15), "publish_always", tmp_path / "out.pdf", folder, "killed")
 
         whole = {
             name: content for name, content in contents(folder).items() if not name.startswith(".docmill-")
@@ -158,7 +151,7 @@ def test_a_publish_that_is_killed_shows_nothing_half(url: str, tmp_path: Path) -
         # The same run goes on where it was: it finds what it had published, and publishes the rest.
         for i in range(len(whole) + 1):
             there = publish([tmp_path / "out.pdf"], f"{folder}/{i}.pdf", overwrite=False, run_id="killed")
-            assert there.already_there == (i < len(whole))
+            assert there.already_there or i == len(whole)
         sweep_stale(folder, lambda run_id: run_id != "killed")
         assert sorted(contents(folder)) == sorted(f"{i}.pdf" for i in range(len(whole) + 1))
         assert unfinished(folder) == 0
@@ -172,8 +165,7 @@ def test_pages_that_are_killed_are_all_there_or_taken_back(url: str, tmp_path: P
     expected = {path.name: path.read_bytes() for path in pages.iterdir()}
     folder = f"{url}/pages"
     for _ in range(4 if "://" in url else 12):
-        with killed_after(random.uniform(0, 0.4), "publish_pages_always", pages, folder, "killed"):
-            pass
+        kill_after(random.uniform(0, 0.4), "publish_pages_always", pages, folder, "killed")
 
         seen = contents(folder)
         if "scan.manifest.json" in seen:
@@ -200,16 +192,15 @@ def test_of_publishers_at_once_exactly_one_wins(url: str, tmp_path: Path, many: 
         for page in range(3 if many else 1):
             (folder / f"scan-{page}.png").write_bytes(f"{i}".encode() * 1000)
         sources.append(folder if many else folder / "scan-0.png")
-    for attempt in range(3):
+    racers = [start("publish_against_others", source, f"run-{i}") for i, source in enumerate(sources)]
+    for attempt in range(5):
         target = f"{url}/{attempt}/" if many else f"{url}/{attempt}.png"
-        racers = [start("publish_once", source, target, f"run-{i}") for i, source in enumerate(sources)]
         for racer in racers:
-            await_ready(racer)
+            say(racer, target)
+        assert [hear(racer) for racer in racers] == ["ready"] * 4
         for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        told = outcomes(racers)
+            say(racer, "go")
+        told = [hear(racer) for racer in racers]
 
         assert sorted(told) == ["lost", "lost", "lost", "won"]
         winner = str(told.index("won")).encode() * 1000
@@ -219,6 +210,10 @@ def test_of_publishers_at_once_exactly_one_wins(url: str, tmp_path: Path, many: 
             assert seen == {f"scan-{page}.png": winner for page in range(3)}
         else:
             assert contents(url)[f"{attempt}.png"] == winner
+    for racer in racers:
+        finish(racer)
+    assert not [name for name in contents(url) if ".docmill-" in name]
+    assert unfinished(url) == 0
 
 
 def contents(folder: str) -> dict[str, bytes]:
