@@ -10,8 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from docmill.processes.linux import die_with_parent
 
 READY_SECONDS = 240.0
 
@@ -43,6 +46,8 @@ class Up:
                 env=self.environment,
                 stderr=output,
                 start_new_session=True,
+                # Tests that are killed leave nothing behind either.
+                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
             )
         self.until(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, READY_SECONDS)
         assert self.process.poll() is None, self.said()
