@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import img2pdf
-import pytest
 from PIL import Image
 
 from tests.corpus.__main__ import run
 from tests.corpus.generate import generate, picture
-from tests.corpus.run import Runner
 from tests.corpus.score import Verdict, score
 
 
-@pytest.fixture
-def good(tmp_path: Path) -> tuple[Path, Path]:
-    """A picture and its PDF by another program."""
+def test_a_good_output_is_told(tmp_path: Path) -> None:
+    source, unreadable = tmp_path / "in.png", tmp_path / "bad.png"
+    picture("RGB", (60, 40)).save(source, dpi=(72, 72))
+    unreadable.write_bytes(b"no picture")
+    verdicts = [result.verdict for result in run([source, unreadable], jobs=2, seconds=60)]
+    assert verdicts == [Verdict.GOOD, Verdict.UNREADABLE]
+
+
+def test_bad_outputs_are_told(tmp_path: Path) -> None:
     source, output = tmp_path / "in.png", tmp_path / "out.pdf"
     picture("RGB", (60, 40)).save(source, dpi=(72, 72))
-    output.write_bytes(img2pdf.convert(source))
-    return source, output
-
-
-def test_a_good_output_is_told(good: tuple[Path, Path]) -> None:
-    source, output = good
-    assert score(source, output).verdict is Verdict.GOOD
-    source.write_bytes(b"no picture")
-    assert score(source, output).verdict is Verdict.UNREADABLE
-
-
-def test_bad_outputs_are_told(good: tuple[Path, Path], tmp_path: Path) -> None:
-    source, output = good
     image = Image.open(source)
     image.save(output, resolution=100)
     assert score(source, output).verdict is Verdict.WRONG_SIZE
@@ -53,11 +43,3 @@ def test_what_the_generator_makes_comes_out_good(tmp_path: Path) -> None:
         and not (result.verdict is Verdict.REFUSED and "damaged" in result.file)
     }
     assert not bad
-
-
-def test_a_refused_file_leaves_nothing(tmp_path: Path) -> None:
-    text = tmp_path / "notes.png"
-    text.write_text("no picture")
-    with Runner(tmp_path / "work", 60) as runner:
-        (tmp_path / "work").mkdir()
-        assert runner.run(text).verdict is Verdict.UNREADABLE
