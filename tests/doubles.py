@@ -71,7 +71,7 @@ def null_pointer(out_dir: Path) -> None:
 
 
 def aborts_in_c(out_dir: Path) -> None:
-    os.write(2, b"double free or corruption (!prev)\n")
+    os.write(2, b"before\ndouble free or corruption (!prev) \x1b[2J\n")
     libc.abort()
 
 

@@ -251,7 +251,7 @@ class Job:
             raise self.server.discard()
         if self.exit is not None and self.exit[0] == 0 and self.result:
             return self.result[0]
-        raise self._death(printed.splitlines()[-1].strip() if printed else "")
+        raise self._death(_last_line(printed))
 
     def _death(self, last_line: str) -> DocmillError:
         limits, doing = self.watch.limits, self.watch.doing
@@ -268,6 +268,12 @@ class Job:
         if memory > 0.8 * limits.memory:
             hint = f"it had taken {memory >> 20} MiB; DOCMILL_ENGINE_MEMORY allows {limits.memory >> 20} MiB"
         return death(code, limits, doing, self.page, hint=hint)
+
+
+def _last_line(printed: str) -> str:
+    """The last line that a worker printed, fit for a terminal: a hostile file may have had a say in it."""
+    line = printed.splitlines()[-1].strip() if printed else ""
+    return "".join(char if char.isprintable() else "?" for char in line)[:300]
 
 
 def _read(fd: int) -> bytes | None:
