@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
+        sys.stdout.flush()
         return 0
     if options.module in WARM:
         from docmill import sandbox
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         command = importlib.import_module(f"docmill.cli.{options.module}")
-        return int(command.run(options))
+        code = int(command.run(options))
+        sys.stdout.flush()
+        return code
     except DocmillError as error:
         return report(error, options)
     except KeyboardInterrupt:
