@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.exceptions import Abort
-from prefect.states import Cancelled, Completed, Failed
+from prefect.exceptions import Abort, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from docmill.errors import DocmillError, JobAborted
 from docmill.jobs import labels, status
@@ -26,6 +30,11 @@ from docmill.wording import label
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+# How long a job that has something to report waits for a Prefect API that does not answer, in seconds.
+API_PATIENCE, API_PAUSE = 3600.0, 2.0
+
 
 class RunningJob:
     """What a flow and its tasks need of the job that they run: `abort`, `report` and the claim."""
@@ -37,6 +46,7 @@ class RunningJob:
         age = (datetime.now(UTC) - run.state.timestamp).total_seconds()
         self.report = JobReporter(client, run.id, abort, patience, age)
         self.ownership = Ownership(client, run.id, run.state.id, abort, self.report.holds_lease)
+        self.returns_to_pool = bool(run.deployment_id and run.work_queue_id)
         self._client = client
 
     async def claim_publication(self) -> None:
@@ -69,14 +79,15 @@ async def run_job(
     """Run a job's work inside its flow run and return the terminal state that the flow is to return.
 
     Completed, with the name WithErrors where pages were left out; Failed with the typed error; Cancelled
-    after an abort. A run that was taken over, deleted, or cut off from the API ends without any report:
-    Prefect's `Abort` is raised, since the flow run is no longer this process's to judge.
+    after an abort; AwaitingRetry where it lost contact to the API and nobody has taken it over. A run that
+    was taken over or deleted ends without any report: Prefect's `Abort` is raised, since the flow run is no
+    longer this process's to judge.
     """
     async with running_job() as job:
         try:
             outcome = await work()
-            await job.report.finished(outcome, output_name=output_name)
-        except DocmillError as error:
+            await until_answered(partial(job.report.finished, outcome, output_name=output_name))
+        except Exception as error:
             return await _ended_by(error, job)
         return await job.end(_completed(outcome))
 
@@ -102,21 +113,45 @@ async def running_job() -> AsyncIterator[RunningJob]:
             _current.reset(token)
 
 
-async def _ended_by(error: DocmillError, job: RunningJob) -> State[Any]:
-    # Whoever was thought dead and is alive must not overwrite the states of its successor.
-    try:
-        if job.abort.reason is not AbortReason.LOST:
-            await job.ownership.holds()
-    except Exception as trouble:
-        log.warning("flow run %s: cannot ask whose it is: %r", job.flow_run_id, trouble)
-        job.abort.trigger(AbortReason.LOST)
-    if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
-        log.warning("flow run %s is no longer this process's: %s", job.flow_run_id, job.abort.reason)
-        raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
+async def _ended_by(error: Exception, job: RunningJob) -> State[Any]:
+    await _must_hold(job)
+    if job.abort.reason is AbortReason.LOST:
+        # The API is back and nobody has taken the run over: it goes back to its pool as it is.
+        return AwaitingRetry(message="no contact to the Prefect API")
     if job.abort.is_set() or isinstance(error, JobAborted):
         return Cancelled(message="aborted")
+    if not isinstance(error, DocmillError):
+        raise error
     await job.report.failed(error)
     return Failed(message=str(error), data=error)
+
+
+async def _must_hold(job: RunningJob) -> None:
+    """Raise Prefect's `Abort`, which ends a flow without a report, unless the run is still this process's.
+
+    Whoever was thought dead and is alive must not overwrite the states of its successor.
+    """
+    if job.abort.reason in {None, AbortReason.ABORTED, AbortReason.LOST}:
+        holds = await until_answered(job.ownership.holds)
+        if holds and (job.abort.reason is not AbortReason.LOST or job.returns_to_pool):
+            return
+    if job.abort.reason is AbortReason.ABORTED:
+        return
+    log.warning("flow run %s is no longer this process's: %s", job.flow_run_id, job.abort.reason)
+    raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
+
+
+async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
+    """Call the Prefect API again and again while it does not answer, for an hour at most."""
+    deadline = time.monotonic() + API_PATIENCE
+    while True:
+        try:
+            return await call()
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            gone = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+            if gone or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(API_PAUSE)
 
 
 def _completed(outcome: ConvertOutcome) -> State[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,7 @@ _PAGE = 200
 
 
 class Sweeper:
-    """Remembers when each running job last moved; `sweep` may be called at any interval.
+    """Remembers when each running job last moved; `sweep` is to be called every `patience.beat` or so.
 
     With `reruns`, a job is run again as often as its deployment's job variable `reruns` says; 0 by default.
     """
@@ -55,6 +56,7 @@ class Sweeper:
         self._patience = patience or Patience(Settings.from_env().contact_timeout)
         self._reruns = reruns
         self._seen: dict[UUID, tuple[datetime | None, float]] = {}
+        self._last = -math.inf
 
     async def keep_sweeping(self) -> None:
         """Sweep until cancelled."""
@@ -70,6 +72,11 @@ class Sweeper:
         async with get_client() as client:
             runs = await unfinished_runs(client, _WITH_PROCESS)
             now = time.monotonic()
+            if now - self._last > 3 * self._patience.beat:
+                # While this process could not look, the API may have been away for all: each job gets its
+                # time anew, to show that it is alive.
+                self._seen = {}
+            self._last = now
             seen: dict[UUID, tuple[datetime | None, float]] = {}
             dead: list[FlowRun] = []
             for run in runs:
@@ -102,8 +109,12 @@ async def sweep_once(patience: Patience | None = None, *, reruns: bool = True) -
     lately = datetime.now(UTC) - timedelta(seconds=patience.dead / 2)
     if all(run.updated and run.updated > lately for run in runs):
         return []
-    await asyncio.sleep(patience.dead + 1)
-    return await sweeper.sweep()
+    found: list[FlowRun] = []
+    deadline = time.monotonic() + patience.dead + patience.beat
+    while time.monotonic() < deadline:
+        await asyncio.sleep(patience.beat)
+        found += await sweeper.sweep()
+    return found
 
 
 async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) -> bool:

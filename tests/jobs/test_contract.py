@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from campaign import campaign
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.states import Cancelling
@@ -245,3 +246,11 @@ def test_a_run_that_was_started_without_a_pair_is_a_job(way, api, drill, tmp_pat
     assert is_aborted(way.runner.wait(*pair, SECONDS))
     listed = way.runner.list_convert_jobs(pair[0], state="aborted").jobs
     assert pair in [(job.user_token, job.job_token) for job in listed]
+
+
+def test_aborts_at_random_moments_leave_the_whole_output_or_none(way, bmp, tmp_path):
+    """The whole campaign is `python tests/jobs/campaign.py`."""
+    if way.name == "process":
+        return  # it kills by itself; what holds there is told in the design: never half an output
+    ends = campaign(way.runner, bmp, tmp_path, jobs=12, longest=4.0)
+    assert set(ends) <= {"aborted", "done, 4 pages"}

@@ -66,6 +66,7 @@ def race(processes: int, threads: int, pair: tuple[str, str], differ: bool) -> C
     return Counter(run for process in running for run in json.loads(process.communicate(timeout=240)[0]))
 
 
+@pytest.mark.timeout(600)  # two hundred requests, and 300 s are too few on a busy machine
 def test_four_processes_of_fifty_threads_make_one_run_of_one_pair(runner):
     pair = ("racer", uuid.uuid4().hex)
     runs = race(4, 50, pair, differ=False)

@@ -1,0 +1,102 @@
+"""Aborts at random moments: each job ends Completed with its whole output, or Cancelled with none.
+
+`python tests/jobs/campaign.py [jobs]` runs 200 embedded and 200 on a docmill worker; the suite runs a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+SECONDS = 120
+
+
+def campaign(
+    runner, source: Path, folder: Path, *, jobs: int, longest: float, at_once: int = 4
+) -> Counter[str]:
+    """Abort `jobs` short jobs, each up to `longest` seconds after its submission; how they ended."""
+    chance = random.Random(jobs)
+    moments = [chance.uniform(0, longest) for _ in range(jobs)]
+    with ThreadPoolExecutor(at_once) as pool:
+        ends = pool.map(lambda n: _abort_one(runner, source, folder / str(n), moments[n]), range(jobs))
+        return Counter(ends)
+
+
+def _abort_one(runner, source: Path, folder: Path, moment: float) -> str:
+    from docmill.options import ConvertOptions
+    from docmill.request import ConvertRequest
+
+    folder.mkdir()
+    options = ConvertOptions(title="pages=4 pause=0.05")
+    request = ConvertRequest(sources=(str(source),), target=str(folder / "out.dds"), options=options)
+    job = runner.submit(request)
+    time.sleep(moment)
+    runner.abort_convert_job(job.user_token, job.job_token)
+    status = runner.wait(job.user_token, job.job_token, SECONDS)
+    left = sorted(path.name for path in folder.iterdir())
+    if status.abort:
+        assert left == [], (status, left)
+        assert status.error_messages == ("Job aborted",)
+    else:
+        assert status.error_messages == (), status
+        assert left == ["out.dds"], (status, left)
+        assert (folder / "out.dds").read_text().endswith("whole\n")
+    assert not (runner.settings.scratch_dir / job.flow_run_id).exists()
+    return status.job_status_message
+
+
+@contextmanager
+def _machine(folder: Path):
+    """A server with a docmill worker, and the runners of the two ways."""
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "drill")]
+    import docmill_drill
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from servers import prefect_server, worker
+
+    from docmill.jobs.embedded import EmbeddedRunner
+    from docmill.jobs.runner import StatusJobDataRunner
+
+    docmill_drill.install()
+    with prefect_server(folder) as server:
+        os.environ |= server.environment
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            from conftest import deploy
+
+            asyncio.run(deploy("campaign", "docmill"))
+            with (
+                worker(server, "campaign", limit=8),
+                EmbeddedRunner() as embedded,
+                StatusJobDataRunner(deployment="campaign") as submitting,
+            ):
+                yield {"embedded": embedded, "docmill worker": submitting}
+
+
+def main() -> None:
+    os.environ.setdefault("PREFECT_HOME", tempfile.mkdtemp(prefix="docmill-campaign-"))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from PIL import Image
+
+    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        source = folder / "scan.bmp"
+        Image.new("1", (8, 8)).save(source)
+        with _machine(folder) as ways:
+            for way, runner in ways.items():
+                (folder / way).mkdir()
+                begun = time.monotonic()
+                ends = campaign(runner, source, folder / way, jobs=jobs, longest=6.0)
+                print(f"{way}: {dict(ends)} in {time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
