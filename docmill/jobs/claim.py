@@ -57,7 +57,10 @@ class Ownership:
 
     async def holds(self) -> bool:
         """Whether the run is still this process's; if not, the abort event is set with the reason."""
-        last_foreign = _foreign_end(await self._states(), self._own)
+        states = await self._states()
+        if not states:
+            return False
+        last_foreign = _foreign_end(states, self._own)
         if last_foreign is None:
             return True
         aborted = last_foreign.type is StateType.CANCELLED
@@ -73,9 +76,13 @@ class Ownership:
             self._abort.trigger(AbortReason.DELETED)
             return
         if not ((state := result.state) and state.is_running() and state.name == PUBLISHING):
-            self._abort.trigger(AbortReason.ABORTED)
+            # Prefect refuses it from Cancelling, and from a rerun whose time has not come.
+            if await self.holds():
+                self._abort.trigger(AbortReason.ABORTED)
             return
         states = [] if self._has_lease() else await self._states()
+        if self._abort.reason is AbortReason.DELETED:
+            return
         if foreign := _foreign_end(states, self._own):
             # It came between the look and the claim. Put back what the claim has covered, unless the
             # successor has gone on already.
@@ -94,7 +101,6 @@ class Ownership:
         if not states:
             # Prefect answers an empty list for a run that is gone.
             self._abort.trigger(AbortReason.DELETED)
-            raise JobAborted("the job was deleted")
         return sorted(states, key=lambda state: state.timestamp)
 
 

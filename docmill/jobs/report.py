@@ -74,6 +74,8 @@ class JobReporter:
         self._abort = abort
         self._progress = labels.Progress(stage="load", at=_now())
         self._written = self._progress
+        self._writing = asyncio.Lock()
+        self._abandoned = False
         self._last_contact = _clock() - max(0.0, age)
 
     @asynccontextmanager
@@ -120,11 +122,11 @@ class JobReporter:
             failed_pages=len(failures),
             failures=failures,
         )
-        await self._write(labels.outcome_label(made))
+        await self._write_last(labels.outcome_label(made))
 
     async def failed(self, error: DocmillError) -> None:
         """Why the job failed; to be called before its flow run is told Failed."""
-        await self._write(labels.error_label(error.to_dict()) | labels.progress_label(self._progress))
+        await self._write_last(labels.error_label(error.to_dict()) | labels.progress_label(self._progress))
 
     def holds_lease(self) -> bool:
         """Whether the last write is so recent that nobody can have given this job up.
@@ -133,10 +135,19 @@ class JobReporter:
         """
         return _clock() - self._last_contact < self._patience.lost
 
+    async def _write_last(self, new: dict[str, str]) -> None:
+        await self._write(new)
+        if self._abandoned:
+            # A write that was given up may reach the database after this one, and undo it.
+            await asyncio.sleep(WRITE_SECONDS)
+            await self._write(new)
+
     async def _write(self, new: dict[str, str]) -> None:
-        begun = _clock()
-        await self._client.update_flow_run_labels(self._flow_run_id, dict(new))
-        self._last_contact = begun
+        # One at a time: the server merges a patch without a lock, and an outcome was once lost to a progress.
+        async with self._writing:
+            begun = _clock()
+            await self._client.update_flow_run_labels(self._flow_run_id, dict(new))
+            self._last_contact = begun
 
     async def _keep_writing(self) -> None:
         while not self._abort.is_set():
@@ -153,6 +164,7 @@ class JobReporter:
             except ObjectNotFound:
                 self._abort.trigger(AbortReason.DELETED)
             except Exception as error:
+                self._abandoned = True
                 log.debug("progress of %s not written: %r", self._flow_run_id, error)
                 quiet = _clock() - self._last_contact
                 if quiet > self._patience.lost:

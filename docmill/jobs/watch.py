@@ -48,12 +48,16 @@ class AbortReason(StrEnum):
 
 
 class AbortEvent(asyncio.Event):
-    """Set when a job is to stop; `reason` then says why. The first reason stays."""
+    """Set when a job is to stop; `reason` then says why.
+
+    The first reason stays, but for the one that outdoes the others: a run that was taken over or deleted is
+    not this process's to end.
+    """
 
     reason: AbortReason | None = None
 
     def trigger(self, reason: AbortReason) -> None:
-        if not self.is_set():
+        if not self.is_set() or reason in {AbortReason.SUPERSEDED, AbortReason.DELETED}:
             self.reason = reason
             self.set()
 
