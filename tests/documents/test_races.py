@@ -72,7 +72,7 @@ def hear(process: subprocess.Popen[str]) -> str:
 
 
 def test_puts_and_collectors_do_not_harm_each_other(url: str, tmp_path: Path) -> None:
-    rounds = 10 if "://" in url else 40
+    rounds = 5 if "://" in url else 30
     collectors = [start("collect_always", url, tmp_path / f"collect-{i}") for i in range(2)]
     for collector in collectors:
         assert hear(collector) == "ready"
@@ -82,7 +82,7 @@ def test_puts_and_collectors_do_not_harm_each_other(url: str, tmp_path: Path) ->
     collected = [int(finish(collector)) for collector in collectors]
 
     # They did meet: contents that were put were collected meanwhile.
-    assert sum(collected) > 1
+    assert sum(collected) > 0
     cache = DocumentCache(url, scratch=tmp_path)
     for item in cache.list():
         with cache.open_local(item.document_id) as path:
@@ -116,7 +116,7 @@ cache.delete("from here")
 
 
 def test_a_put_that_is_killed_leaves_a_whole_cache(url: str, tmp_path: Path) -> None:
-    for _ in range(4 if "://" in url else 12):
+    for _ in range(2 if "://" in url else 8):
         kill_after(random.uniform(0, 0.15), "put_always", url, tmp_path / "killed")
         cache = DocumentCache(url, scratch=tmp_path)
         for item in cache.list():
@@ -137,7 +137,7 @@ def test_a_publish_that_is_killed_shows_nothing_half(url: str, tmp_path: Path) -
     data = os.urandom(3_000_000)
     (tmp_path / "out.pdf").write_bytes(data)
     Path(tmp_path / "store").mkdir()
-    for _ in range(4 if "://" in url else 15):
+    for _ in range(2 if "://" in url else 8):
         folder = f"{url}/{uuid.uuid4().hex}"
         if "://" not in url:
             Path(folder).mkdir()
@@ -164,7 +164,7 @@ def test_pages_that_are_killed_are_all_there_or_taken_back(url: str, tmp_path: P
         (pages / f"scan-{i}.png").write_bytes(os.urandom(100_000))
     expected = {path.name: path.read_bytes() for path in pages.iterdir()}
     folder = f"{url}/pages"
-    for _ in range(4 if "://" in url else 12):
+    for _ in range(2 if "://" in url else 8):
         kill_after(random.uniform(0, 0.4), "publish_pages_always", pages, folder, "killed")
 
         seen = contents(folder)
@@ -193,7 +193,7 @@ def test_of_publishers_at_once_exactly_one_wins(url: str, tmp_path: Path, many: 
             (folder / f"scan-{page}.png").write_bytes(f"{i}".encode() * 1000)
         sources.append(folder if many else folder / "scan-0.png")
     racers = [start("publish_against_others", source, f"run-{i}") for i, source in enumerate(sources)]
-    for attempt in range(5):
+    for attempt in range(3):
         target = f"{url}/{attempt}/" if many else f"{url}/{attempt}.png"
         for racer in racers:
             say(racer, target)
