@@ -35,6 +35,8 @@ class Up:
             "DOCMILL_DATA_DIR": str(data),
             "DOCMILL_SCRATCH_DIR": str(data.parent / f"{data.name}-scratch"),
             "DOCMILL_DRAIN_SECONDS": "2",
+            # The engine of the tests, which is as slow as it is told to be.
+            "PYTHONPATH": str(Path(__file__).parents[1] / "jobs" / "drill"),
         }
 
     def start(self) -> Up:

@@ -1,0 +1,72 @@
+"""Finding many sources by folders and patterns, and where their outputs go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
+from docmill.errors import InvalidJobData
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    for name in ("a.tif", "b.png", ".hidden.tif", "sub/c.tif", "sub/deep/d.tif", ".git/e.tif"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "relative"),
+    [
+        ("", ["a.tif", "b.png"]),
+        ("/", ["a.tif", "b.png"]),
+        ("/*.tif", ["a.tif"]),
+        ("/**/*.tif", ["a.tif", "sub/c.tif", "sub/deep/d.tif"]),
+        ("/s*/c.tif", ["sub/c.tif"]),
+        ("/sub/c.tif", ["c.tif"]),
+        ("/none.tif", ["none.tif"]),
+        ("/*.gif", []),
+    ],
+)
+def test_folders_and_patterns(inbox: Path, pattern: str, relative: list[str]) -> None:
+    found = find_sources([f"{inbox}{pattern}"])
+    assert [str(source.relative) for source in found] == relative
+    assert all(Path(source.uri).name == source.relative.name for source in found)
+
+
+def test_each_source_once(inbox: Path) -> None:
+    assert len(find_sources([f"{inbox}/a.tif", f"{inbox}/*.tif", str(inbox)])) == 2
+
+
+def test_a_file_whose_name_looks_like_a_pattern(inbox: Path) -> None:
+    (inbox / "x[1].tif").write_bytes(b"x")
+    assert [source.uri for source in find_sources([f"{inbox}/x[1].tif"])] == [f"{inbox}/x[1].tif"]
+
+
+def test_a_pattern_that_is_none(inbox: Path) -> None:
+    with pytest.raises(InvalidJobData, match="no pattern"):
+        find_sources([f"{inbox}/a**b/*.tif"])
+
+
+def test_in_a_store(s3_url: str) -> None:
+    import s3fs
+
+    files = s3fs.S3FileSystem(endpoint_url=os.environ.get("AWS_ENDPOINT_URL"))
+    for name in ("a.tif", "b.png", "sub/c.tif"):
+        files.pipe(f"{s3_url}/{name}", b"x")
+    found = find_sources([f"{s3_url}/**/*.tif"])
+    assert {str(source.relative) for source in found} == {"a.tif", "sub/c.tif"}
+    assert all(source.uri.startswith(s3_url) and source.modified for source in found)
+    assert [str(source.relative) for source in find_sources([f"{s3_url}/"])] == ["a.tif", "b.png"]
+    assert modified(f"{s3_url}/a.tif") is not None
+    assert modified(f"{s3_url}/none.tif") is None
+
+
+def test_outputs_lie_as_their_sources_and_never_collide() -> None:
+    sources = [FoundSource(name, PurePosixPath(name)) for name in ("a.tif", "a.png", "sub/a.tif", "b.tif")]
+    assert list(map(str, output_paths(sources, "pdf"))) == ["a.tif.pdf", "a.png.pdf", "sub/a.pdf", "b.pdf"]
