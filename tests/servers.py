@@ -88,6 +88,9 @@ class S3Server:
                     "-s3",
                     f"-s3.config={self._folder / 's3.json'}",
                     "-s3.autoCreateBucket=false",
+                    # Fixed ports, on which a second store on this machine would fail.
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
                     *arguments,
                 ],
                 stdout=log,
