@@ -253,6 +253,9 @@ def stage(
     from docmill.documents.publish import stage
 
     with _in_phase(Phase.PUBLISH):
+        for document in documents:
+            # Engines read a local file where it lies: what was made of one that changed meanwhile is nothing.
+            document.check_unchanged()
         if request.target is None:
             return None
         return stage(
