@@ -1,10 +1,13 @@
-"""Timing of contenders in turns, so that what else the machine does meets all of them alike."""
+"""Timing of contenders in turns, so that what else the machine does meets all of them alike; the machine."""
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def medians(contenders: dict[str, Callable[[], object]], *, runs: int, warm: bool = True) -> dict[str, float]:
@@ -17,3 +20,18 @@ def medians(contenders: dict[str, Callable[[], object]], *, runs: int, warm: boo
             if run >= warm:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def run(command: Sequence[str | os.PathLike[str]]) -> None:
+    """Run a command to its end; its output is shown only if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+
+
+def machine() -> str:
+    """A line about the machine, for the tables."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    return f"{len(os.sched_getaffinity(0))} x {names[0] if names else 'CPU'}, load {load:.1f}"
