@@ -38,7 +38,8 @@ with EmbeddedRunner(finish=finish, limit=1) as runner:
     with runner.open_document(runner.wait(job.user_token, job.job_token).output_document_uri) as path:
         say(pdf=list(path.read_bytes()[:5]))
         open(target + ".pdf", "wb").write(path.read_bytes())
-    long = ConvertRequest(sources=(bmp,), target=target, options=ConvertOptions(title="pages=30 pause=0.1"))
+    orders = "pages=60 pause=0.2" if finish else "pages=3000 pause=0.2"
+    long = ConvertRequest(sources=(bmp,), target=target, options=ConvertOptions(title=orders))
     other = ConvertRequest(sources=(bmp,), target=target + "2.dds", options=ConvertOptions(title="pages=2"))
     running, waiting = runner.submit(long), runner.submit(other, user_token="patient")
     while runner.query_convert_job_status(running.user_token, running.job_token).job_status_page_number < 2:
@@ -138,6 +139,6 @@ def test_jobs_live_and_end_with_their_program(program, tmp_path):
 
     fourth = program(False, told["pairs"])
     told = said(fourth)
-    assert [job["message"] for job in told["asked"]] == ["done, 30 pages", "done, 2 pages"]
+    assert [job["message"] for job in told["asked"]] == ["done, 60 pages", "done, 2 pages"]
     assert fourth.wait(60) == 0
     assert not (tmp_path / "home" / ".prefect" / "prefect.db").exists()
