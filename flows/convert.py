@@ -44,8 +44,13 @@ async def convert_document(
         attempt=flow_run.run_count or 1,
         secrets=SecretResolver(block=read_secret_block),
     )
+    return await run_job(lambda: _tidily(work, request, started), output_name=request.document_name)
+
+
+async def _tidily(work: pipeline.Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
+    """The stages; when the job's status says that it is over, its scratch is gone."""
     try:
-        return await run_job(lambda: _stages(work, request, started), output_name=request.document_name)
+        return await _stages(work, request, started)
     finally:
         await in_thread(lambda abort: work.remove())
 
