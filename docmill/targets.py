@@ -19,9 +19,14 @@ def destination(request: ConvertRequest, outputs: int = 1) -> str:
     Several outputs for a target that names a file go beside it; their names begin with its stem.
     """
     target = request.target or ""
+    return target if outputs == 1 and not is_folder(target) else folder_of(target)
+
+
+def folder_of(target: str) -> str:
+    """The folder that a target's outputs lie in, with a slash at its end."""
     if is_folder(target):
         return target.rstrip("/") + "/"
-    return target if outputs == 1 else target[: len(target) - len(target.rpartition("/")[2])] or "./"
+    return target[: len(target) - len(target.rpartition("/")[2])] or "./"
 
 
 def is_folder(target: str) -> bool:

@@ -17,7 +17,7 @@ from docmill.cleanup import Cleaned
 from docmill.jobs.names import CLEANUP_FLOW_NAME
 from docmill.jobs.running import running_job
 from docmill.settings import Settings
-from docmill.tasks.cleanup import clean_cache, clean_jobs, clean_scratch, tell_lost_jobs
+from docmill.tasks.cleanup import clean_cache, clean_jobs, clean_outputs, clean_scratch, tell_lost_jobs
 
 #: Names in the table for each kind: of thousands the first few are enough.
 MOST_NAMES = 10
@@ -42,7 +42,7 @@ async def clean_up(dry_run: bool = False) -> State[Any]:
         lambda: clean_jobs(settings, dry_run),
     ]
     if not dry_run:
-        steps.append(tell_lost_jobs)
+        steps += [tell_lost_jobs, clean_outputs]
     cleaned: list[Cleaned] = []
     problems: list[str] = []
     async with running_job() as job:

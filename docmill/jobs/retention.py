@@ -15,6 +15,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 from docmill.jobs.client import delete_run
 from docmill.jobs.names import FLOW_NAMES
+from docmill.targets import folder_of
 
 _PAGE = 200
 _AT_ONCE = 8
@@ -53,8 +54,31 @@ async def ended_runs(ids: Collection[UUID]) -> set[UUID]:
     return ended
 
 
+async def folders_of_crashed(since: timedelta) -> dict[str, set[str]]:
+    """Where runs that crashed in this time were to publish: target folders, each with the ids of its runs.
+
+    A crashed run had no chance to take back what it had staged there.
+    """
+    folders: dict[str, set[str]] = {}
+    after = {"end_time": {"after_": datetime.now(UTC) - since}, "state": {"type": {"any_": ["CRASHED"]}}}
+    async with get_client() as client:
+        offset = 0
+        while runs := await _ended(client, after, offset=offset):
+            offset += len(runs)
+            for run in runs:
+                if target := _target(run):
+                    folders.setdefault(folder_of(target), set()).add(str(run.id))
+    return folders
+
+
+def _target(run: FlowRun) -> str | None:
+    request = run.parameters.get("request")
+    target = request.get("target") if isinstance(request, dict) else None
+    return target if isinstance(target, str) else None
+
+
 async def _ended(client: PrefectClient, conditions: dict[str, Any], offset: int = 0) -> list[FlowRun]:
-    states = {"type": {"any_": sorted(TERMINAL_STATES)}}
+    states = conditions.get("state") or {"type": {"any_": sorted(TERMINAL_STATES)}}
     return await client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": list(FLOW_NAMES)}}),
         flow_run_filter=FlowRunFilter.model_validate(conditions | {"state": states}),

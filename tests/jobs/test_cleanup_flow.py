@@ -1,0 +1,43 @@
+"""The cleanup flow on a real server: what a crashed run had staged is taken back, a living run's is not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed, Running
+
+from docmill.documents.publish import stage
+from docmill.flows.cleanup import clean_up
+from docmill.flows.convert import convert_document
+from docmill.request import ConvertRequest
+
+
+async def run_in(state, target: Path) -> str:
+    request = ConvertRequest(sources=("scan.tif",), target=str(target)).to_dict()
+    async with get_client() as client:
+        run = await client.create_flow_run(convert_document, parameters={"request": request}, state=Running())
+        if state:
+            await client.set_flow_run_state(run.id, state, force=True)
+        return str(run.id)
+
+
+def staged_by(run: str, made: Path, target: Path) -> Path:
+    before = set(target.parent.iterdir())
+    stage([made], str(target), overwrite=False, run_id=run)
+    return (set(target.parent.iterdir()) - before).pop()
+
+
+def test_what_a_crashed_run_staged_is_taken_back(api, tmp_path):
+    made = tmp_path / "made.pdf"
+    made.write_bytes(b"%PDF-")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    dead = staged_by(asyncio.run(run_in(Crashed(), folder / "dead.pdf")), made, folder / "dead.pdf")
+    alive = staged_by(asyncio.run(run_in(None, folder / "alive.pdf")), made, folder / "alive.pdf")
+    state = asyncio.run(clean_up(return_state=True))
+    assert state.is_completed(), state.message
+    assert "1 unfinished outputs of crashed jobs" in state.message
+    assert not dead.exists()
+    assert alive.exists()
