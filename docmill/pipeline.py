@@ -7,6 +7,7 @@ one folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -61,7 +62,11 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where one run works: its settings, its id, and its folder `<scratch>/<run id>` on this host."""
+    """Where one run works: its settings, its id, its folder `<scratch>/<run id>/attempt-<n>` on this host.
+
+    Each attempt has a folder of its own: a process that was thought dead and wakes up must not remove the
+    files of its successor.
+    """
 
     settings: Settings
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -70,18 +75,20 @@ class Workspace:
 
     @property
     def root(self) -> Path:
-        return self.settings.scratch_dir / self.run_id
+        return self.settings.scratch_dir / self.run_id / f"attempt-{self.attempt}"
 
     @property
     def output_dir(self) -> Path:
-        return self.root / f"attempt-{self.attempt}"
+        return self.root / "output"
 
     def source_dir(self, index: int = 0) -> Path:
         return self.root / "source" / str(index)
 
     def remove(self) -> None:
-        """Remove all that this run left on this host."""
+        """Remove all that this attempt left on this host."""
         shutil.rmtree(self.root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another attempt is at work
+            self.root.parent.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
