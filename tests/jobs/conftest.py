@@ -19,6 +19,7 @@ from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from docmill import processes
 from docmill.jobs.deployments import deploy_convert, ensure_work_pool
 from docmill.jobs.embedded import EmbeddedRunner
 from docmill.jobs.runner import StatusJobDataRunner
@@ -42,6 +43,8 @@ def server() -> Iterator[PrefectServer]:
         pytest.MonkeyPatch.context() as patch,
     ):
         docmill_drill.install()
+        # A sandbox server that another test started knows nothing of the drill.
+        processes.shutdown()
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
