@@ -30,3 +30,15 @@ def rendered_by_poppler(pdf: Path, dpi_x: float, dpi_y: float, page: int = 1) ->
     command = ["pdftoppm", "-rx", str(dpi_x), "-ry", str(dpi_y), "-f", str(page), "-l", str(page), pdf]
     ppm = subprocess.run(command, capture_output=True, check=True).stdout
     return Image.open(io.BytesIO(ppm)).convert("RGB")
+
+
+def write_damaged_tiff(path: Path) -> None:
+    """A TIFF of three pages of which the second cannot be decoded."""
+    pages = [Image.effect_noise((300, 300), 60) for _ in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    with Image.open(path) as image:
+        image.seek(1)
+        offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    data = bytearray(path.read_bytes())
+    data[offset + 100 : offset + size] = b"\xff" * (size - 100)
+    path.write_bytes(data)

@@ -27,6 +27,8 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from docmill.errors import InvalidJobData
 from docmill.jobs.background import BackgroundLoop, end_task
+from docmill.jobs.claim import again
+from docmill.jobs.running import Ending, current_ending
 from docmill.jobs.sweep import Sweeper
 from docmill.jobs.watch import AbortReason, keep_watching, stop_job
 
@@ -147,31 +149,38 @@ def load_docmill_flow(entrypoint: str | None) -> Flow[..., Any]:
 
 async def _execute(run: FlowRun, flow: Flow[..., Any]) -> State[Any] | None:
     """Run one flow run to its end. Never raises for what the flow does: its state tells."""
+    # Each flow run is a task with a context of its own.
+    ending = Ending(run.id)
+    current_ending.set(ending)
     try:
         state = await run_flow_async(flow, flow_run=run, parameters=run.parameters, return_type="state")
     except (Abort, Pause) as signal:
         log.info("flow run %s: %s", run.id, signal)
-        return await _settle(run.id, None)
+        return await _settle(ending, None)
     except ObjectNotFound:
         log.info("flow run %s was deleted while it ran", run.id)
         return None
     except Exception:
         # What a flow raises is its Failed state already; this is the engine's own trouble.
         log.exception("flow run %s could not be run", run.id)
-        return await _settle(run.id, None)
-    return await _settle(run.id, state)
+        return await _settle(ending, None)
+    return await _settle(ending, state)
 
 
-async def _settle(flow_run_id: UUID, state: State[Any] | None) -> State[Any] | None:
-    """See to it that a run whose engine has ended does not stay Cancelling for ever."""
+async def _settle(ending: Ending, state: State[Any] | None) -> State[Any] | None:
+    """See to it that a run whose engine has ended does not stay Cancelling for ever.
+
+    An abort that came after the point of no return is one too many: the run is Completed.
+    """
     if state is not None and state.is_final():
         return state
     async with get_client() as client:
         try:
-            run = await client.read_flow_run(flow_run_id)
+            run = await client.read_flow_run(ending.flow_run_id)
             if run.state and run.state.is_cancelling():
-                await client.set_flow_run_state(flow_run_id, Cancelled(message="aborted"))
-                run = await client.read_flow_run(flow_run_id)
+                end = again(ending.completed) if ending.completed else Cancelled(message="aborted")
+                await client.set_flow_run_state(run.id, end, force=end.is_completed())
+                run = await client.read_flow_run(run.id)
         except ObjectNotFound:
             return None
         return run.state

@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -21,7 +23,7 @@ from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from docmill.errors import DocmillError, JobAborted
 from docmill.jobs import labels, status
-from docmill.jobs.claim import Ownership
+from docmill.jobs.claim import Ownership, again
 from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -54,17 +56,32 @@ class RunningJob:
         await self.ownership.claim_publication()
         self.report.stage("publish")
 
-    async def end(self, state: State[Any]) -> State[Any]:
-        """The terminal state as the flow is to return it.
+    async def complete(self, state: State[Any]) -> State[Any]:
+        """The Completed state as the flow is to return it, made to hold whatever came in between.
 
-        After the claim the job is done, so an abort that came in between does not count: Prefect would
-        reject a Completed from Cancelling, unless it is forced.
+        After the claim the job is done, so an abort does not count any more, but Prefect rejects a Completed
+        from Cancelling unless it is forced. To look whether there was an abort is not enough: it may come
+        after the look. An executor forces it where it was rejected; alone, the job forces it beforehand.
         """
-        if state.is_completed() and self.abort.is_set() and self.abort.reason is AbortReason.ABORTED:
-            await self._client.set_flow_run_state(self.flow_run_id, state, force=True)
+        ending = current_ending.get()
+        if ending and ending.flow_run_id == self.flow_run_id:
+            ending.completed = state
+        else:
+            # A copy: Prefect's client marks a state that it sends, and its engine takes that for another's.
+            force = partial(self._client.set_flow_run_state, self.flow_run_id, again(state), force=True)
+            await until_answered(force)
         return state
 
 
+@dataclass(slots=True)
+class Ending:
+    """For the executor of a flow run: whether its job was done, even if Prefect refused to hear of it."""
+
+    flow_run_id: UUID
+    completed: State[Any] | None = None
+
+
+current_ending: ContextVar[Ending | None] = ContextVar("docmill_ending", default=None)
 _current: ContextVar[RunningJob | None] = ContextVar("docmill_running_job", default=None)
 
 
@@ -89,7 +106,7 @@ async def run_job(
             await until_answered(partial(job.report.finished, outcome, output_name=output_name))
         except Exception as error:
             return await _ended_by(error, job)
-        return await job.end(_completed(outcome))
+        return await job.complete(_completed(outcome))
 
 
 @asynccontextmanager

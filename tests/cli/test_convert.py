@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from docmill.errors import EXIT_CODES
-from tests.support import check_pdf, page_count, pdfinfo
+from tests.support import check_pdf, page_count, pdfinfo, write_damaged_tiff
 
 
 @pytest.fixture
@@ -186,14 +186,7 @@ def test_a_page_range_beyond_the_end(docmill, scan):
 def damaged(docmill) -> Path:
     """A TIFF of three pages of which the second cannot be decoded."""
     path = docmill.folder / "damaged.tif"
-    pages = [Image.effect_noise((300, 300), 60) for _ in range(3)]
-    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
-    with Image.open(path) as image:
-        image.seek(1)
-        offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
-    data = bytearray(path.read_bytes())
-    data[offset + 100 : offset + size] = b"\xff" * (size - 100)
-    path.write_bytes(data)
+    write_damaged_tiff(path)
     return path
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -15,12 +17,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterType,
     FlowRunFilter,
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
-from tests.support import page_count
+from tests.support import page_count, write_damaged_tiff
 
 
 @pytest.fixture
@@ -32,18 +35,27 @@ def scan(tmp_path: Path) -> Path:
 
 
 class Run:
-    """A conversion by the command on the test's server, and what Prefect knows of it."""
+    """A conversion by the command on the test's server, and what Prefect knows of it.
 
-    def __init__(self, api, folder: Path, *arguments: str | Path) -> None:
-        command = [sys.executable, "-P", "-m", "docmill", "convert", *map(str, arguments), "--json"]
+    `progress` is what its progress artifact showed while it ran.
+    """
+
+    def __init__(self, api, folder: Path, source: str | Path, target: str, *options: str) -> None:
+        command = [sys.executable, "-P", "-m", "docmill", "convert", str(source), target, *options, "--json"]
         environment = os.environ | api.environment
-        self.ended = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
-        self.answer = json.loads(self.ended.stdout)
         self.scratch = Path(environment["DOCMILL_SCRATCH_DIR"])
-        with get_client(sync_client=True) as client:
-            name = f"{Path(str(arguments[0])).name} -> pdf"
+        pipe = subprocess.PIPE
+        with (
+            subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
+            ) as run,
+            get_client(sync_client=True) as client,
+        ):
+            self.progress = list(_progress(client, while_running=run))
+            self.output, self.errors = run.communicate()
+            self.exit_code = run.returncode
+            self.answer = json.loads(self.output)
+            name = f"{Path(str(source)).name} -> {target.rpartition('.')[2]}"
             runs = client.read_flow_runs()
             self.flow_run: FlowRun = max((r for r in runs if r.name == name), key=lambda run: run.created)
             only = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run.id]))
@@ -56,13 +68,25 @@ class Run:
         return (self.scratch / str(self.flow_run.id)).exists()
 
 
+def _progress(client, while_running: subprocess.Popen[str]) -> Iterator[float]:
+    """What a progress artifact that is new shows, each time that it has moved."""
+    only = ArtifactFilter(type=ArtifactFilterType(any_=["progress"]))
+    before = {artifact.id for artifact in client.read_artifacts(artifact_filter=only)}
+    shown = None
+    while while_running.poll() is None:
+        for artifact in client.read_artifacts(artifact_filter=only):
+            if artifact.id not in before and artifact.data != shown:
+                yield (shown := artifact.data)
+        time.sleep(0.2)
+
+
 def _of(flow_run_id: UUID) -> ArtifactFilter:
     return ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
 
 
-def test_a_run_shows_its_stages_its_progress_and_a_table(api, scan, tmp_path):
+def test_a_run_shows_its_stages_and_a_table(api, scan, tmp_path):
     run = Run(api, tmp_path, scan, "out.pdf")
-    assert run.ended.returncode == 0, run.ended.stderr
+    assert run.exit_code == 0, run.errors
     assert page_count(tmp_path / "out.pdf") == 3
     assert set(run.task_runs) == {
         "load: scan.tif",
@@ -72,11 +96,19 @@ def test_a_run_shows_its_stages_its_progress_and_a_table(api, scan, tmp_path):
     }
     assert all(task.state_name == "Completed" for task in run.task_runs.values())
     artifacts = {artifact.type: artifact.data for artifact in run.artifacts}
-    assert artifacts["progress"] == 100
     assert (tmp_path / "out.pdf").as_uri() in artifacts["markdown"]
     assert artifacts["markdown"].count("612.0 x 792.0") == 3
     assert run.flow_run.state_name == "Completed"
     assert not run.left_in_scratch()
+
+
+def test_a_run_of_more_than_a_second_shows_its_progress_page_by_page(api, bmp, tmp_path):
+    run = Run(api, tmp_path, bmp, "out.dds", "--title", "pages=40 pause=0.15")
+    assert run.exit_code == 0, run.errors
+    assert len(run.progress) >= 3
+    assert run.progress == sorted(run.progress)
+    assert 0 < run.progress[0] < 100
+    assert [artifact.data for artifact in run.artifacts if artifact.type == "progress"] == [100]
 
 
 def test_a_store_that_is_down_for_a_moment_is_tried_again(api, scan, tmp_path, http_server):
@@ -87,13 +119,13 @@ def test_a_store_that_is_down_for_a_moment_is_tried_again(api, scan, tmp_path, h
         exchange.answer(b"later", status) if status else exchange.answer(scan.read_bytes())
 
     run = Run(api, tmp_path, http_server.on("/shaky.tif", answer), "out.pdf")
-    assert run.ended.returncode == 0, run.ended.stdout
+    assert run.exit_code == 0, run.output
     assert run.task_runs["load: shaky.tif"].run_count == 3
 
 
 def test_what_no_retry_can_mend_is_not_tried_again(api, tmp_path):
     run = Run(api, tmp_path, tmp_path / "missing.tif", "out.pdf")
-    assert run.ended.returncode == 10
+    assert run.exit_code == 10
     assert run.task_runs["load: missing.tif"].run_count == 1
     assert run.flow_run.state_name == "Failed"
     assert "missing.tif" in run.flow_run.state.message
@@ -103,18 +135,10 @@ def test_what_no_retry_can_mend_is_not_tried_again(api, tmp_path):
 
 
 def test_pages_left_out_are_told_in_the_state_and_the_table(api, tmp_path):
-    pages = [Image.effect_noise((300, 300), 60) for _ in range(3)]
     path = tmp_path / "damaged.tif"
-    pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
-    with Image.open(path) as image:
-        image.seek(1)
-        offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
-    data = bytearray(path.read_bytes())
-    data[offset + 100 : offset + size] = b"\xff" * (size - 100)
-    path.write_bytes(data)
-
+    write_damaged_tiff(path)
     run = Run(api, tmp_path, path, "out.pdf", "--on-error", "resume")
-    assert run.ended.returncode == 3
+    assert run.exit_code == 3
     assert run.flow_run.state_name == "WithErrors"
     assert run.flow_run.state.message == "done, 1 of 3 pages failed"
     assert "page 2" in next(a.data for a in run.artifacts if a.type == "markdown")
