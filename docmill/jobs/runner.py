@@ -38,7 +38,7 @@ class StatusJobDataRunner:
     """Submits jobs to a deployment on a Prefect server, for a worker to run, and asks after them.
 
     The server is the one that Prefect's own settings name (`PREFECT_API_URL`, or the profile's). Use it as a
-    context manager, or `close` it. `docmill.jobs.embedded.EmbeddedRunner` needs no server.
+    context manager, or `close` it. `docmill.jobs.EmbeddedRunner` needs no server.
     """
 
     def __init__(self, settings: Settings | None = None, *, deployment: str = DEPLOYMENT) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -282,3 +284,16 @@ def test_fingerprints_tell_jobs_apart():
         fingerprint(request, {"jobName": "x"}),
     ]
     assert len({fingerprint(request, {}), *others}) == 4
+
+
+def test_the_short_import_path_waits_with_prefect_until_it_is_used():
+    code = """if True:
+        import sys
+        import docmill.jobs
+        assert not {"prefect", "pydantic", "asyncio"} & set(sys.modules)
+        for name in docmill.jobs.__all__:
+            assert getattr(docmill.jobs, name).__name__ == name
+        assert set(docmill.jobs.__all__) <= set(dir(docmill.jobs))
+        assert not hasattr(docmill.jobs, "Runner")
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
