@@ -148,6 +148,9 @@ class _Installation:
                 "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
             },
             ready=lambda started: answers(f"{self.api_url}/health"),
+            answers=lambda: answers(f"{self.api_url}/health"),
+            # Before running jobs stop for want of contact.
+            hang_seconds=self.settings.contact_timeout / 2,
             needs=("PostgreSQL",),
         )
 

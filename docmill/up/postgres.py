@@ -15,6 +15,8 @@ import os
 import pwd
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -32,6 +34,9 @@ UNPRIVILEGED = ("postgres", "nobody")
 LONGEST_SOCKET = 107 - len("/.s.PGSQL.5432")
 INITDB_SECONDS = 120.0
 LEFT_OVER_SECONDS = 30.0
+ANSWER_SECONDS = 3.0
+#: SSLRequest of PostgreSQL's protocol (its manual, 'Message Formats'): length, and a code for a version.
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Postgres:
             log=log,
             prepare=lambda: self.prepare(log),
             ready=lambda started: self._is_ready(),
+            answers=self._answers,
             directory=self.folder,
             user=self.user,
             # SIGINT is a fast shutdown, SIGQUIT one without a checkpoint (crash recovery at the next start).
@@ -187,6 +193,17 @@ class Postgres:
     def _is_ready(self) -> bool:
         lines = self._pid_file()
         return len(lines) >= 8 and lines[7].strip() == "ready" and self._postmaster() is not None
+
+    def _answers(self) -> bool:
+        """Whether a connection gets a process of its own, which answers its first question: TLS or not?"""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(ANSWER_SECONDS)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(SSL_REQUEST)
+                return bool(probe.recv(1))
+            except OSError:
+                return False
 
     def _pid_file(self) -> list[str]:
         try:

@@ -1,5 +1,5 @@
-"""Keeps the processes of `docmill up` running: starts them, waits until each answers, restarts one that dies,
-and stops them in order.
+"""Keeps the processes of `docmill up` running: starts them, waits until each answers, restarts one that dies
+or answers no more, and stops them in order.
 
 One thread, which sleeps until a child ends or a signal comes. Linux kills a child with the thread that made
 it (PR_SET_PDEATHSIG), so processes are made in this one.
@@ -7,25 +7,28 @@ it (PR_SET_PDEATHSIG), so processes are made in this one.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
 import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from docmill.errors import PrefectUnavailable
 from docmill.processes.linux import die_with_parent
+from docmill.up.signals import Signals
 
 #: Waits before a part that died is started again: doubled each time, from the first when it has run a while.
 FIRST_WAIT, LONGEST_WAIT, STEADY = 0.5, 30.0, 60.0
 #: A part that dies as often as this before it ever answered is not going to.
 MOST_FAILED_STARTS = 3
 READY_INTERVAL = 0.1
+#: How often parts are asked whether they still answer.
+CHECK_INTERVAL = 5.0
 MOST_LOG_BYTES = 10_000_000
 
 
@@ -33,15 +36,19 @@ MOST_LOG_BYTES = 10_000_000
 class Part:
     """A process to keep running. It is stopped when no part that needs it is left.
 
-    `ready` is asked while it starts, with the time (of `time.time`) at which it was started. `prepare` is
-    called before each start. `environment` is added to that of this process; None takes a variable away. A
-    part that is to end by itself (`once`) is ready when it has, with exit code 0.
+    `ready` is asked while it starts, with the time (of `time.time`) at which it was started; `answers` now
+    and then from then on, and a part that has not answered for `hang_seconds` is killed, to be started again;
+    both take a few seconds at most. `prepare` is called before each start. `environment` is added to that of
+    this process; None takes a variable away. A part that is to end by itself (`once`) is ready when it has,
+    with exit code 0.
     """
 
     name: str
     command: Sequence[str]
     log: Path
     ready: Callable[[float], bool] = lambda started: True
+    answers: Callable[[], bool] = lambda: True
+    hang_seconds: float = 30.0
     prepare: Callable[[], None] = lambda: None
     needs: tuple[str, ...] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
@@ -60,32 +67,36 @@ class Supervisor:
     def __init__(self, parts: Sequence[Part], say: Callable[[str], None]) -> None:
         self._children = [_Child(part) for part in parts]
         self._say = say
+        self._signals = Signals(_stop_signals() | {signal.SIGCHLD})
+        self._start_seconds = math.inf
+        self._next_check = 0.0
 
     def run(self, when_ready: Callable[[float], None], start_seconds: float = 180.0) -> None:
         """Start all parts, call `when_ready` with the seconds that took, and keep them until a signal comes.
 
         Returns when all are stopped. Raises `PrefectUnavailable` where one cannot be started.
         """
-        with _blocked(_stop_signals() | {signal.SIGCHLD}):
+        self._start_seconds = start_seconds
+        with self._signals:
             try:
-                if self._start(when_ready, start_seconds):
+                if self._start(when_ready):
                     self._watch()
             finally:
                 self._stop()
 
-    def _start(self, when_ready: Callable[[float], None], start_seconds: float) -> bool:
+    def _start(self, when_ready: Callable[[float], None]) -> bool:
         started = time.monotonic()
         for child in self._children:
             child.start()
         while not all(child.is_ready() for child in self._children):
-            if self._next_signal(READY_INTERVAL):
+            if self._stop_asked(READY_INTERVAL):
                 return False
             self._revive()
             for child in self._children:
                 if child.failed_starts >= MOST_FAILED_STARTS:
                     raise PrefectUnavailable(f"{child.last_words()}, again", hint=f"see {child.part.log}")
-                if time.monotonic() - started > start_seconds and not child.is_ready():
-                    late = f"{child.part.name} did not answer within {start_seconds:g} s"
+                if time.monotonic() - started > self._start_seconds and not child.is_ready():
+                    late = f"{child.part.name} did not answer within {self._start_seconds:g} s"
                     raise PrefectUnavailable(late, hint=f"see {child.part.log}")
         when_ready(time.monotonic() - started)
         return True
@@ -93,12 +104,35 @@ class Supervisor:
     def _watch(self) -> None:
         while True:
             unsteady = [child for child in self._children if not child.is_ready() or child.due is not None]
-            if self._next_signal(READY_INTERVAL if unsteady else 3600.0):
+            if self._stop_asked(READY_INTERVAL if unsteady else CHECK_INTERVAL):
                 return
             for child in unsteady:
                 if child.has_come_back():
                     self._say(f"{child.part.name} answers again")
+            self._end_what_hangs()
             self._revive()
+
+    def _end_what_hangs(self) -> None:
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + CHECK_INTERVAL
+        answering: dict[str, bool] = {}
+        for child in self._children:
+            # A part cannot answer while one that it needs does not.
+            excused = not all(self._answers(needed, answering) for needed in self._needs_of(child))
+            answered = self._answers(child, answering) or excused
+            if silent := child.hangs(answered, self._start_seconds):
+                self._say(f"{child.part.name} has not answered for {silent:.0f} s")
+                child.kill()
+
+    def _answers(self, child: _Child, known: dict[str, bool]) -> bool:
+        if child.part.name not in known:
+            needs_answer = all(self._answers(needed, known) for needed in self._needs_of(child))
+            known[child.part.name] = needs_answer and child.answers()
+        return known[child.part.name]
+
+    def _needs_of(self, child: _Child) -> list[_Child]:
+        return [each for each in self._children if each.part.name in child.part.needs]
 
     def _revive(self) -> None:
         for child in self._children:
@@ -116,12 +150,11 @@ class Supervisor:
                 if child.part.name not in needed or hurried:
                     child.stop(hurried)
             # A second Ctrl-C: no more patience.
-            hurried = bool(self._next_signal(READY_INTERVAL)) or hurried
+            hurried = self._stop_asked(READY_INTERVAL) or hurried
 
-    def _next_signal(self, seconds: float) -> int | None:
-        """Sleep until the time is over, a child has ended (None), or someone asks to stop."""
-        received = signal.sigtimedwait(_stop_signals() | {signal.SIGCHLD}, seconds)
-        return received.si_signo if received and received.si_signo != signal.SIGCHLD else None
+    def _stop_asked(self, seconds: float) -> bool:
+        """Sleep until the time is over, a child has ended, or someone asks to stop: then it is true."""
+        return self._signals.wait(seconds) not in {None, signal.SIGCHLD}
 
 
 class _Child:
@@ -137,9 +170,11 @@ class _Child:
         self._wait = FIRST_WAIT
         self._stop_by: float | None = None
         self._fell = False
+        self._last_answer = 0.0
 
     def start(self) -> None:
         self.due = None
+        self._last_answer = time.monotonic()
         self._ready = False
         self._started = time.time()
         self.part.prepare()
@@ -167,6 +202,22 @@ class _Child:
         if self._process is None or (code := self._process.poll()) is None:
             return False
         return not (self.part.once and code == 0)
+
+    def answers(self) -> bool:
+        """Whether it does now what it is for, as far as a look can tell."""
+        return self.is_ready() and (self.part.once or self.part.answers())
+
+    def hangs(self, answered: bool, start_seconds: float) -> float:
+        """The seconds that it has been alive without an answer, where these are too many; else 0."""
+        now = time.monotonic()
+        if answered or not self.is_alive():
+            self._last_answer = now
+        silent = now - self._last_answer
+        return silent if silent > (self.part.hang_seconds if self._ready else start_seconds) else 0.0
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
 
     def schedule(self) -> float:
         """Note that it died; returns the seconds until it is started again."""
@@ -237,17 +288,7 @@ def _identity(user: str | None) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _stop_signals() -> set[signal.Signals]:
-    # nohup ignores SIGHUP, and a blocked signal would come even so.
+def _stop_signals() -> set[int]:
+    # What is ignored stays so: nohup ignores SIGHUP, a script SIGINT for what it starts in the background.
     asked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     return {number for number in asked if signal.getsignal(number) is not signal.SIG_IGN}
-
-
-@contextlib.contextmanager
-def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
-    """Let these signals wait until they are asked for."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ from docmill.up.supervisor import Part
 
 #: What a worker is given to hand its jobs back, after it let them go on for a while: they take 10 s at most.
 HAND_BACK_SECONDS = 20.0
+#: How often a worker shows the server that it is alive, and how long the server may hear nothing of it.
+HEARTBEAT_SECONDS, SILENT_SECONDS = 10, 60.0
 
 
 def worker_part(
@@ -30,8 +33,9 @@ def worker_part(
         command=[sys.executable, "-P", "-m", "docmill.up.worker", name, settings.work_pool,
                  *([str(limit)] if limit else [])],
         log=logs / f"worker-{number}.log",
-        environment=environment,
+        environment={**environment, "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)},
         ready=lambda started: _has_been_heard(api_url, settings.work_pool, name, started),
+        answers=lambda: _has_been_heard(api_url, settings.work_pool, name, time.time() - SILENT_SECONDS),
         needs=("Prefect server",),
         stop_seconds=settings.drain_seconds + HAND_BACK_SECONDS,
     )  # fmt: skip

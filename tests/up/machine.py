@@ -48,8 +48,7 @@ class Up:
                 env=self.environment,
                 stderr=output,
                 start_new_session=True,
-                # Tests that are killed leave nothing behind either.
-                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+                preexec_fn=partial(_in_background, os.getpid()),
             )
         self.until(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, READY_SECONDS)
         assert self.process.poll() is None, self.said()
@@ -101,7 +100,14 @@ def up(data: Path, *arguments: str) -> Iterator[Up]:
         yield machine
     finally:
         if machine.process.poll() is None:
-            machine.stop(signal.SIGTERM)
+            assert machine.stop(signal.SIGTERM) == 0
+
+
+def _in_background(parent: int) -> None:
+    # As a script's `docmill up &` starts it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Tests that are killed leave nothing behind either.
+    die_with_parent(parent, signal.SIGTERM)
 
 
 def _read(pid: int, name: str) -> str:
