@@ -233,6 +233,8 @@ async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) ->
     except asyncio.CancelledError:
         flag.set()
         await asyncio.wait([future])
+        # It is asked for, or asyncio would complain that nobody did.
+        future.exception()
         raise
     finally:
         if watcher:

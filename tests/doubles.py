@@ -101,6 +101,7 @@ def ignores_sigterm(out_dir: Path) -> None:
 
 def tidies(out_dir: Path) -> None:
     try:
+        (out_dir / "trying").touch()
         time.sleep(600)
     finally:
         (out_dir / "tidied").touch()

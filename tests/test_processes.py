@@ -30,6 +30,14 @@ LIMITS = Limits(memory=4 << 30, cpu_seconds=60, wall_seconds=60, output_bytes=1 
 MARK = "DOCMILL_TEST_MARK"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_server() -> Iterator[None]:
+    """A server that holds nothing of what earlier tests had it import."""
+    processes.shutdown()
+    yield
+    processes.shutdown()
+
+
 def run(function: str, *args: Any, **options: Any) -> Any:
     return processes.run(f"doubles:{function}", args, limits=options.pop("limits", LIMITS), **options)
 
@@ -110,26 +118,48 @@ def test_fifty_at_once_from_threads() -> None:
     assert started == list(range(200))
 
 
-def test_a_thousand_jobs_leave_no_descriptor_and_no_memory_behind() -> None:
-    def job(number: int) -> None:
-        assert run("echo", number) == number
+HUNDREDS = """
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+sys.path.append(sys.argv[1])
+from docmill import processes
+from docmill.processes import Limits
 
-    def held(pid: int | str) -> tuple[int, int]:
-        rss = Path(f"/proc/{pid}/statm").read_text().split()[1]
-        return len(list(Path(f"/proc/{pid}/fd").iterdir())), int(rss) * 4096
+def run(function, *args):
+    return processes.run("doubles:" + function, args, limits=Limits(1 << 32, 60, 60, 1 << 30))
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(job, range(100)))
-        server = run("whoami")["server"]
-        before = held("self"), held(server)
-        list(pool.map(job, range(1000)))
-        assert run("whoami")["server"] == server
-        after = held("self"), held(server)
-    for (fds, rss), (fds_now, rss_now) in zip(before, after, strict=True):
-        # In a run of all tests, Prefect's threads open and close connections in this process meanwhile.
-        assert fds_now <= fds + 8
-        assert rss_now < rss + (8 << 20)
-    assert children_of(server) == set()
+def held(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    memory = int(status.partition("RssAnon:")[2].split()[0]) * 1024
+    return min(open_descriptors(pid) for _ in range(50)), memory
+
+def open_descriptors(pid):
+    # The server closes its end of a job a moment after it has told the job's end.
+    time.sleep(0.01)
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+with ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(lambda n: run("echo", n), range(100))) == list(range(100))
+    server = run("whoami")["server"]
+    before = held("self"), held(server)
+    assert list(pool.map(lambda n: run("echo", n), range(400))) == list(range(400))
+    assert run("whoami")["server"] == server
+    after = held("self"), held(server)
+children = Path(f"/proc/{server}/task/{server}/children").read_text()
+print(json.dumps([before, after, children]))
+"""
+
+
+def test_hundreds_of_jobs_leave_no_descriptor_and_no_memory_behind() -> None:
+    # In a process of their own: what other tests have running opens and closes descriptors of its own.
+    done = subprocess.run([sys.executable, "-c", HUNDREDS, TESTS], capture_output=True, text=True)
+    assert done.stderr == ""
+    before, after, children = json.loads(done.stdout)
+    for (fds, memory), (fds_now, memory_now) in zip(before, after, strict=True):
+        assert fds_now == fds
+        assert memory_now < memory + (1 << 20)
+    assert children == ""
 
 
 def test_a_server_that_was_killed_is_replaced() -> None:
@@ -152,7 +182,9 @@ def test_jobs_of_a_killed_server_crash_and_are_gone() -> None:
         with pytest.raises(EngineCrashed, match="server died while converting") as error:
             run("sleep_in_a_tool", on_message=listen)
         assert error.value.page == 1
-        assert left(patience=0) == []
+        # The keeper, which tidies up after the server, may need a moment for itself.
+        assert [pid for pid in left(patience=0) if name_of(pid) != "docmill-keeper"] == []
+        assert left(patience=60) == []
 
 
 def test_a_server_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +312,7 @@ def test_a_server_forked_from_its_parent_takes_nothing_along() -> None:
         "try: processes.run('doubles:sleep', (600,), limits=limits, abort=abort, grace=60)\n"
         "except Exception as error: assert type(error).__name__ == 'JobAborted', error\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("once", "")
 
 
@@ -293,7 +325,7 @@ def test_a_server_is_not_forked_from_a_process_with_threads() -> None:
         "me = processes.run('doubles:whoami', (), limits=Limits(1 << 32, 9, 9, 1 << 30))\n"
         "print('colorsys' in me['modules'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", script, TESTS], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
@@ -310,7 +342,7 @@ def test_nothing_outlives_a_killed_parent(how: str, moment: int) -> None:
         for victim in chance.sample([parent.pid, *others], 1 + len(others)):
             kill(victim)
         parent.wait()
-        assert left(patience=10) == []
+        assert left(patience=60) == []
 
 
 @pytest.mark.parametrize("moment", range(6))
@@ -324,14 +356,14 @@ def test_killed_servers_and_workers_do_not_stop_a_parent(moment: int) -> None:
             if victims:
                 kill(chance.choice(victims))
         # It goes on: there is a server with workers again.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(left(patience=0)) < 6:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert parent.poll() is None
         parent.kill()
         parent.wait()
-        assert left(patience=10) == []
+        assert left(patience=60) == []
 
 
 @pytest.mark.parametrize("fork", [False, True])
@@ -340,7 +372,7 @@ def test_a_clean_exit_of_the_parent_ends_the_server(fork: bool) -> None:
     with marked() as left:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert (done.stdout, done.stderr) == ("bye\n", "")
-        assert left(patience=10) == []
+        assert left(patience=60) == []
 
 
 class TestMapInChildren:

@@ -171,6 +171,8 @@ class _Sibling:
         orders, self.orders = os.pipe()
         self.results, results = os.pipe()
         parent = os.getpid()
+        # A SIGTERM that came within the fork would be lost: Python ignores what its hooks there raise.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self.pid = os.fork()
         if self.pid == 0:
             for fd in (
@@ -182,6 +184,7 @@ class _Sibling:
             _serve(parent, orders, results, work)
         os.close(orders)
         os.close(results)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def give(self, index: int) -> None:
         self.assigned.append(index)
@@ -209,6 +212,7 @@ def _serve(parent: int, orders: int, results: int, work: Callable[[int], object]
     try:
         linux.die_with_parent(parent)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         while order := _read_exactly(orders, _INDEX.size):
             body = _pickle(work(*_INDEX.unpack(order)))
             _write(results, _LENGTH.pack(len(body)))

@@ -20,12 +20,16 @@ from docmill.documents.publish import publish, stage
 from docmill.errors import DestinationExists
 from tests.documents.support import document
 
+#: Puts of one racer, and contents collected by one, before it says that it is ready.
+PUTS, COLLECTED = 10, 3
 
-def put_and_forget(url: str, folder: str, rounds: str) -> None:
-    """Put one of few contents, read it back at once, forget it: by deletion or by expiry."""
+
+def put_and_forget(url: str, folder: str) -> None:
+    """Put one of few contents, read it back at once, forget it: by deletion or by expiry; until told."""
     cache = DocumentCache(url, scratch=Path(folder))
     contents = [f"content {i}".encode() * 500 for i in range(3)]
-    for i in range(int(rounds)):
+    i = 0
+    while not _is_told_to_end():
         doc = document(Path(folder), random.choice(contents), f"{i % 7}.tif")
         # An id of its own, or one that expired a moment ago and that a collector may be about to remove.
         chosen = random.choice([None, f"{os.getpid()}-{i % 2}"])
@@ -39,17 +43,20 @@ def put_and_forget(url: str, folder: str, rounds: str) -> None:
             cache.delete(document_id)
         else:
             cache.put(doc, document_id=document_id, expires=datetime.now(UTC))
+        i += 1
+        if i == PUTS:
+            _say_ready()
 
 
 def collect_always(url: str, folder: str) -> None:
     """Collect without any grace, again and again, until a line comes."""
     cache = DocumentCache(url, scratch=Path(folder))
-    print("ready", flush=True)
     collected = 0
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while not _is_told_to_end():
         report = cache.collect(datetime.now(UTC) + timedelta(minutes=1), timedelta(0))
         collected += report.blobs
-    print(collected)
+        if collected >= COLLECTED:
+            _say_ready()
 
 
 def put_always(url: str, folder: str) -> None:
@@ -88,6 +95,10 @@ def publish_against_others(source: str, run_id: str) -> None:
                 print("lost", flush=True)
             else:
                 print("won", flush=True)
+
+
+def _is_told_to_end() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 @functools.cache

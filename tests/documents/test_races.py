@@ -72,17 +72,14 @@ def hear(process: subprocess.Popen[str]) -> str:
 
 
 def test_puts_and_collectors_do_not_harm_each_other(url: str, tmp_path: Path) -> None:
-    rounds = 5 if "://" in url else 30
     collectors = [start("collect_always", url, tmp_path / f"collect-{i}") for i in range(2)]
-    for collector in collectors:
-        assert hear(collector) == "ready"
-    putters = [start("put_and_forget", url, tmp_path / f"put-{i}", rounds) for i in range(3)]
-    for putter in putters:
-        finish(putter)
-    collected = [int(finish(collector)) for collector in collectors]
+    putters = [start("put_and_forget", url, tmp_path / f"put-{i}") for i in range(3)]
+    # They go on until they have met: each has put, read and forgotten, and contents were collected meanwhile.
+    for racer in [*putters, *collectors]:
+        assert hear(racer) == "ready"
+    for racer in [*putters, *collectors]:
+        finish(racer)
 
-    # They did meet: contents that were put were collected meanwhile.
-    assert sum(collected) > 0
     cache = DocumentCache(url, scratch=tmp_path)
     for item in cache.list():
         with cache.open_local(item.document_id) as path:

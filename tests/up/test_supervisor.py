@@ -110,7 +110,7 @@ def test_a_part_that_hangs_is_started_again(services: Services, monkeypatch: pyt
         services.part("worker", answers=lambda: runs("server"), needs=("server",), hang_seconds=0.5),
     ]
     run(parts, hung_and_back, said)
-    assert "server has not answered for 1 s" in said
+    assert any(line.startswith("server has not answered for") for line in said)
     assert (services.count("server", "started"), services.count("worker", "started")) == (2, 1)
 
 
