@@ -16,12 +16,12 @@ class BackgroundLoop:
     """Runs coroutines in a daemon thread, from its creation until `stop`.
 
     They see the context variables of the thread that made the loop (so Prefect's settings that hold there),
-    or those that `adopt_context` took later, not those of the thread that calls.
+    or those given as `context`, or those that `adopt_context` took later, not those of the thread that calls.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, context: contextvars.Context | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self._context = contextvars.copy_context()
+        self._context = context or contextvars.copy_context()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

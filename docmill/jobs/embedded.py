@@ -9,8 +9,11 @@ with EmbeddedRunner() as runner:
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -26,10 +29,11 @@ from docmill.jobs.background import BackgroundLoop, end_task
 from docmill.jobs.client import abort_run
 from docmill.jobs.deployments import deploy_convert
 from docmill.jobs.executor import Executor, load_docmill_flow
+from docmill.jobs.local import find_running
 from docmill.jobs.names import EMBEDDED_DEPLOYMENT, FLOW_ENTRYPOINT
 from docmill.jobs.neighbours import among_neighbours
 from docmill.jobs.runner import StatusJobDataRunner
-from docmill.jobs.server import EmbeddedServer, configured_url
+from docmill.jobs.server import EmbeddedServer, configured_url, embedded_home, settle
 from docmill.jobs.sweep import unfinished_runs
 from docmill.settings import Settings
 
@@ -37,10 +41,10 @@ from docmill.settings import Settings
 class EmbeddedRunner(StatusJobDataRunner):
     """A runner that runs its jobs itself, in the background of this process.
 
-    Without a Prefect server set up it starts one (8 to 16 seconds) on a database in docmill's data folder and
-    ends it with itself; with one, the jobs are there for all to see. At most `limit` jobs run at a time, the
-    others wait in this process. At the end, jobs that are not finished are aborted; with `finish=True` they
-    are waited for.
+    Without a Prefect server set up, and no `docmill up` on the same data folder, it starts one (8 to 16
+    seconds) on a database in docmill's data folder and ends it with itself; with one, the jobs are there for
+    all to see. At most `limit` jobs run at a time, the others wait in this process. At the end, jobs that are
+    not finished are aborted; with `finish=True` they are waited for.
     """
 
     def __init__(
@@ -74,9 +78,9 @@ class EmbeddedRunner(StatusJobDataRunner):
 
     def _start(self) -> Executor:
         try:
-            url, home, alone = configured_url(), None, None
+            url, home, alone = configured_url() or find_running(self.settings), None, None
             if not url:
-                server = EmbeddedServer(self.settings.data_dir / "prefect")
+                server = EmbeddedServer(embedded_home(self.settings))
                 home = server.home
                 alone = self._stack.enter_context(among_neighbours(home))
                 server.start()
@@ -85,6 +89,8 @@ class EmbeddedRunner(StatusJobDataRunner):
                 url = server.wait_until_ready()
             # Prefect may have been imported, and have read its settings, long before.
             settings: dict[Any, Any] = {PREFECT_API_URL: url} | ({PREFECT_HOME: home} if home else {})
+            if home:
+                self._stack.callback(_in_thread, partial(_settle_with, settings))
             with temporary_settings(updates=settings):
                 executor = Executor(reruns=False)
                 executor.start()
@@ -131,6 +137,18 @@ class EmbeddedRunner(StatusJobDataRunner):
             for flow_run_id, task in waiting.items():
                 await end_task(task)
                 await abort_run(client, flow_run_id, "the program that was to run it ended")
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    """Call it where no event loop runs, whoever closes the runner."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def _settle_with(settings: dict[Any, Any]) -> None:
+    with temporary_settings(updates=settings):
+        settle()
 
 
 async def _prepare(alone: datetime | None) -> None:

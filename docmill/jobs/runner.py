@@ -12,6 +12,7 @@ used from any number of threads and loops: the Prefect client lives in a loop of
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
@@ -46,6 +47,8 @@ class StatusJobDataRunner:
         self._deployment = deployment
         self._background: BackgroundLoop | None = None
         self._lock = threading.Lock()
+        # The Prefect settings that hold here hold for all calls, whichever thread is the first to call.
+        self._context = contextvars.copy_context()
         self._jobs = JobClient(self.settings, deployment)
 
     def __enter__(self) -> Self:
@@ -222,7 +225,7 @@ class StatusJobDataRunner:
     def _loop(self) -> BackgroundLoop:
         with self._lock:
             if self._background is None:
-                self._background = BackgroundLoop("docmill-jobs")
+                self._background = BackgroundLoop("docmill-jobs", self._context)
             return self._background
 
     async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:

@@ -48,7 +48,7 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
     if url:
         yield lambda: url
         return
-    server = EmbeddedServer(settings.data_dir / "prefect")
+    server = EmbeddedServer(embedded_home(settings))
     os.environ.update(server.client_environment())
     server.start()
     say("starting the embedded Prefect server (about 10 s; set PREFECT_API_URL to use a running one)")
@@ -58,6 +58,11 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
         if server.ready:
             settle()
         server.stop()
+
+
+def embedded_home(settings: Settings) -> Path:
+    """The folder of embedded servers; not that of `docmill up`, whose server may run at the same time."""
+    return settings.data_dir / "embedded"
 
 
 def settle() -> None:

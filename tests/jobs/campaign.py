@@ -8,29 +8,38 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 120
+# A job takes about a second when four run at once.
+LONGEST = 1.5
 
 
-def campaign(
-    runner, source: Path, folder: Path, *, jobs: int, longest: float, at_once: int = 4
-) -> Counter[str]:
-    """Abort `jobs` short jobs, each up to `longest` seconds after its submission; how they ended."""
+@dataclass(frozen=True)
+class End:
+    """How an aborted job ended; `gone`: seconds from the abort to its engine's end, where it had one."""
+
+    message: str
+    gone: float | None
+
+
+def campaign(runner, source: Path, folder: Path, *, jobs: int, longest: float, at_once: int = 4) -> list[End]:
+    """Abort `jobs` short jobs, each up to `longest` seconds after its submission."""
     chance = random.Random(jobs)
     moments = [chance.uniform(0, longest) for _ in range(jobs)]
     with ThreadPoolExecutor(at_once) as pool:
-        ends = pool.map(lambda n: _abort_one(runner, source, folder / str(n), moments[n]), range(jobs))
-        return Counter(ends)
+        return list(pool.map(lambda n: _abort_one(runner, source, folder / str(n), moments[n]), range(jobs)))
 
 
-def _abort_one(runner, source: Path, folder: Path, moment: float) -> str:
+def _abort_one(runner, source: Path, folder: Path, moment: float) -> End:
     from docmill.options import ConvertOptions
     from docmill.request import ConvertRequest
 
@@ -39,7 +48,13 @@ def _abort_one(runner, source: Path, folder: Path, moment: float) -> str:
     request = ConvertRequest(sources=(str(source),), target=str(folder / "out.dds"), options=options)
     job = runner.submit(request)
     time.sleep(moment)
+    had_engine, begun = bool(sandbox_processes(job.flow_run_id)), time.monotonic()
     runner.abort_convert_job(job.user_token, job.job_token)
+    gone = None
+    while had_engine and gone is None:
+        if not sandbox_processes(job.flow_run_id):
+            gone = time.monotonic() - begun
+        assert time.monotonic() - begun < SECONDS, "the engine of an aborted job goes on"
     status = runner.wait(job.user_token, job.job_token, SECONDS)
     left = sorted(path.name for path in folder.iterdir())
     if status.abort:
@@ -50,7 +65,22 @@ def _abort_one(runner, source: Path, folder: Path, moment: float) -> str:
         assert left == ["out.dds"], (status, left)
         assert (folder / "out.dds").read_text().endswith("whole\n")
     assert not (runner.settings.scratch_dir / job.flow_run_id).exists()
-    return status.job_status_message
+    assert not sandbox_processes(job.flow_run_id)
+    return End(status.job_status_message, gone)
+
+
+def sandbox_processes(flow_run_id: str) -> list[int]:
+    """Processes that have a file of this run's scratch open: its engine."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                links = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
+            except OSError:
+                continue
+            if any(flow_run_id in link for link in links):
+                found.append(int(entry.name))
+    return found
 
 
 @contextmanager
@@ -94,8 +124,12 @@ def main() -> None:
             for way, runner in ways.items():
                 (folder / way).mkdir()
                 begun = time.monotonic()
-                ends = campaign(runner, source, folder / way, jobs=jobs, longest=6.0)
-                print(f"{way}: {dict(ends)} in {time.monotonic() - begun:.0f} s")
+                ends = campaign(runner, source, folder / way, jobs=jobs, longest=LONGEST)
+                took = time.monotonic() - begun
+                print(f"{way}: {dict(Counter(end.message for end in ends))} in {took:.0f} s")
+                gone = sorted(end.gone for end in ends if end.gone is not None)
+                worst = f"{statistics.median(gone):.2f} s median, {gone[-1]:.2f} s at most"
+                print(f"{way}: from the abort to the engine's process gone, {len(gone)} times: {worst}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""The cleanup flow on a real server: what a crashed run had staged is taken back, a living run's is not."""
+"""Cleaning up on a real server: what a crashed run had staged, and jobs that are older than they are kept."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+import pytest
 from prefect.client.orchestration import get_client
-from prefect.states import Crashed, Running
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Completed, Crashed, Running
 
 from docmill.documents.publish import stage
 from docmill.flows.cleanup import clean_up
 from docmill.flows.convert import convert_document
+from docmill.jobs.retention import delete_old_jobs
 from docmill.request import ConvertRequest
 
 
@@ -41,3 +45,26 @@ def test_what_a_crashed_run_staged_is_taken_back(api, tmp_path):
     assert "1 unfinished outputs of crashed jobs" in state.message
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_jobs_that_ended_long_ago_are_deleted_with_their_artifacts(api, tmp_path):
+    ended = asyncio.run(run_in(Completed(), tmp_path / "a.pdf"))
+    running = asyncio.run(run_in(None, tmp_path / "b.pdf"))
+
+    async def scenario():
+        async with get_client() as client:
+            artifact = await client.create_artifact(ArtifactCreate(flow_run_id=ended, type="markdown"))
+            name = (await client.read_flow_run(ended)).name
+            kept = await delete_old_jobs(3600)
+            would = await delete_old_jobs(0.001, dry_run=True)
+            assert (await client.read_flow_run(ended)).state.is_completed()
+            deleted = await delete_old_jobs(0.001)
+            with pytest.raises(ObjectNotFound):
+                await client.read_flow_run(ended)
+            assert artifact.id not in {left.id for left in await client.read_artifacts()}
+            assert (await client.read_flow_run(running)).state.is_running()
+            assert name not in kept
+            assert name in would
+            assert sorted(deleted) == sorted(would)
+
+    asyncio.run(scenario())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
 import pytest
-from campaign import campaign
+from campaign import LONGEST, campaign, sandbox_processes
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.states import Cancelling
@@ -57,20 +56,6 @@ def at_page(number):
 
 def scratch(way, flow_run_id) -> Path:
     return way.settings.scratch_dir / flow_run_id
-
-
-def sandbox_processes(flow_run_id) -> list[int]:
-    """Processes that have a file of this run's scratch open, or it in their command: its engine."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                links = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
-            except OSError:
-                continue
-            if any(flow_run_id in link for link in links):
-                found.append(int(entry.name))
-    return found
 
 
 def is_aborted(status: StatusJobData) -> bool:
@@ -251,6 +236,6 @@ def test_a_run_that_was_started_without_a_pair_is_a_job(way, api, drill, tmp_pat
 def test_aborts_at_random_moments_leave_the_whole_output_or_none(way, bmp, tmp_path):
     """The whole campaign is `python tests/jobs/campaign.py`."""
     # Each job of the process worker takes seconds to start, whose own kill may come at any moment of it.
-    jobs, longest = (4, 12.0) if way.name == "process" else (12, 4.0)
+    jobs, longest = (4, 12.0) if way.name == "process" else (12, LONGEST)
     ends = campaign(way.runner, bmp, tmp_path, jobs=jobs, longest=longest)
-    assert set(ends) <= {"aborted", "done, 4 pages"}
+    assert {end.message for end in ends} <= {"aborted", "done, 4 pages"}

@@ -15,8 +15,10 @@ import pytest
 from conftest import deploy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prefect.client.orchestration import get_client
 
 from docmill.errors import InvalidJobData, JobTokenInUse, PrefectUnavailable
+from docmill.jobs.deployments import deploy_convert
 from docmill.jobs.models import JobData
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.request import ConvertRequest
@@ -151,6 +153,26 @@ def test_lists_page_by_page(runner):
     everyone = runner.list_convert_jobs(since=before, limit=100).jobs
     assert {job.user_token for job in everyone} >= {user, "somebody else"}
     assert not runner.list_convert_jobs(user, since=datetime.now(UTC)).jobs
+
+
+def test_lists_have_a_users_runs_that_wait_without_a_pair(runner):
+    """Started in the UI or by a schedule; they get their user's tag as they start."""
+    user = f"lister {uuid.uuid4().hex}"
+
+    async def start() -> str:
+        async with get_client() as client:
+            deployment = await deploy_convert(client, name="tagged", work_pool=POOL, tags=["nightly"])
+            parameters = {"request": REQUEST.to_dict(), "user_token": user}
+            run = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
+            return str(run.id)
+
+    first = runner.submit(REQUEST, user_token=user).job_token
+    bare = asyncio.run(start())
+    last = runner.submit(REQUEST, user_token=user).job_token
+    page = runner.list_convert_jobs(user, limit=2)
+    rest = runner.list_convert_jobs(user, cursor=page.cursor)
+    assert [job.job_token for job in (*page.jobs, *rest.jobs)] == [last, bare, first]
+    assert bare in [job.job_token for job in runner.list_convert_jobs(user, state="waiting").jobs]
 
 
 @pytest.mark.parametrize("wrong", [{"state": "happy"}, {"limit": 0}, {"cursor": "x"}])

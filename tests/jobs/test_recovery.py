@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from campaign import sandbox_processes
 from conftest import deploy, use
 from prefect.client.orchestration import get_client
 from prefect.states import Cancelling, Pending, Running
 from servers import free_port, server_folder, worker
-from test_contract import is_aborted, sandbox_processes, until
+from test_contract import is_aborted, until
 
 from docmill.errors import JobAborted
 from docmill.jobs.claim import Ownership
