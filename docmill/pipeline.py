@@ -213,11 +213,23 @@ def convert(
         if route.parts:
             sources = [MergeSource(document.path, document.name) for document in documents]
             result = sandbox.merge_blocking(
-                route, sources, out_dir, options, on_progress=on_progress, abort=abort
+                route,
+                sources,
+                out_dir,
+                options,
+                facts=[document.facts for document in documents],
+                on_progress=on_progress,
+                abort=abort,
             )
         else:
             result = sandbox.run_blocking(
-                route, documents[0].path, out_dir, options, on_progress=on_progress, abort=abort
+                route,
+                documents[0].path,
+                out_dir,
+                options,
+                facts=documents[0].facts,
+                on_progress=on_progress,
+                abort=abort,
             )
         return Converted(result, route, time.monotonic() - started)
 

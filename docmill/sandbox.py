@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -71,11 +72,13 @@ class Sandbox:
         out_dir: Path,
         options: EngineOptions,
         *,
+        facts: DocumentFacts | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         abort: AbortFlag | None = None,
     ) -> EngineResult:
         """Convert `source` along `route` into `out_dir`, which must exist and is the caller's to remove.
 
+        With `facts`, the source's, the output is checked against it as the settings' `verify` says.
         `on_progress` gets the newest progress, in this thread; pages that follow each other faster than it
         returns are skipped. An `abort` that is a `processes.Abort` is noticed at once, a `threading.Event`
         within 50 ms; the engine then has the settings' `abort_grace` to tidy up. Also when this raises (the
@@ -91,7 +94,14 @@ class Sandbox:
         with _phase(Phase.CONVERT):
             result = processes.run(
                 "docmill.sandbox:_convert",
-                (self._load, route, source.absolute(), out_dir, options),
+                (
+                    self._load,
+                    route,
+                    source.absolute(),
+                    out_dir,
+                    options,
+                    self._check([facts] if facts else []),
+                ),
                 limits=self._limits,
                 out_dir=out_dir,
                 on_message=forward,
@@ -108,6 +118,7 @@ class Sandbox:
         out_dir: Path,
         options: EngineOptions,
         *,
+        facts: Sequence[DocumentFacts] = (),
         on_progress: Callable[[Progress], None] | None = None,
         abort: AbortFlag | None = None,
     ) -> EngineResult:
@@ -121,7 +132,7 @@ class Sandbox:
         with _phase(Phase.CONVERT):
             result = processes.run(
                 "docmill.sandbox:_merge",
-                (self._load, route, sources, out_dir, options),
+                (self._load, route, sources, out_dir, options, self._check(facts)),
                 limits=self._limits,
                 out_dir=out_dir,
                 on_message=forward,
@@ -190,6 +201,10 @@ class Sandbox:
         """`probe_blocking` as a coroutine."""
         return await _in_thread(lambda flag: self.probe_blocking(path, name, password, abort=flag), abort)
 
+    def _check(self, facts: Sequence[DocumentFacts]) -> _Check | None:
+        mode = self._settings.verify
+        return _Check(tuple(facts), strict=mode == "fail") if facts and mode != "off" else None
+
     def _engine_modules(self, route: Route) -> list[str]:
         if self._load != LOAD:
             return []
@@ -255,6 +270,29 @@ class _phase:
             error.phase = self._phase
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """How an output is checked: what is known of its sources, and whether a mismatch fails the job."""
+
+    facts: tuple[DocumentFacts, ...]
+    strict: bool
+
+    def of(
+        self, sources: Sequence[Path], options: EngineOptions, result: EngineResult, seconds: float
+    ) -> EngineResult:
+        """The result, in the worker, with a note where it does not match and the job goes on all the same."""
+        from docmill.engines.verify import Source, verify
+
+        known = [Source(*pair, options.password) for pair in zip(sources, self.facts, strict=True)]
+        try:
+            verify(known, options, result, seconds)
+        except EngineFailed as error:
+            if self.strict:
+                raise
+            return replace(result, notes=(*result.notes, f"check: {error.message}"))
+        return result
+
+
 def _probe(path: Path, known: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """In the worker: read a file's facts."""
     from docmill.documents.identify import identify
@@ -268,12 +306,14 @@ def _convert(
     source: Path,
     out_dir: Path,
     options: EngineOptions,
+    check: _Check | None,
     report: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """In the worker: run the engines of a route, one after the other."""
     module, _, name = load.partition(":")
     make: Callable[[str], Engine] = getattr(importlib.import_module(module), name)
     result: EngineResult | None = None
+    started, original = time.monotonic(), source
     for number, step in enumerate(route.steps, 1):
         folder = out_dir if number == len(route.steps) else out_dir / f".step{number}"
         folder.mkdir(exist_ok=True)
@@ -293,6 +333,8 @@ def _convert(
     assert result is not None
     for number in range(1, len(route.steps)):
         shutil.rmtree(out_dir / f".step{number}")
+    if check:
+        result = check.of([original], options, result, time.monotonic() - started)
     return _result_to_dict(result)
 
 
@@ -302,6 +344,7 @@ def _merge(
     sources: Sequence[MergeSource],
     out_dir: Path,
     options: EngineOptions,
+    check: _Check | None,
     report: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """In the worker: bring each source to the format that is merged, and merge."""
@@ -311,6 +354,7 @@ def _merge(
     failures: list[PageFailure] = []
     notes: list[str] = []
     folders: list[Path] = []
+    started = time.monotonic()
     for number, (source, part) in enumerate(zip(sources, route.parts, strict=True), 1):
         if not part.steps:
             ready.append(source)
@@ -342,7 +386,10 @@ def _merge(
     for folder in folders:
         shutil.rmtree(folder)
     failures += merged.failures
-    return _result_to_dict(replace(merged, failures=tuple(failures), notes=(*notes, *merged.notes)))
+    result = replace(merged, failures=tuple(failures), notes=(*notes, *merged.notes))
+    if check:
+        result = check.of([source.path for source in sources], options, result, time.monotonic() - started)
+    return _result_to_dict(result)
 
 
 def _options_of(step: Step, options: EngineOptions, *, first: bool) -> EngineOptions:

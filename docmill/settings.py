@@ -17,6 +17,7 @@ from typing import Any
 from docmill.errors import InvalidJobData
 
 PREFIX = "DOCMILL_"
+VERIFY_MODES = ("fail", "warn", "off")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 HOUR, DAY = 3600, 86400
 
@@ -59,6 +60,9 @@ class Settings:
         lambda: max(1, min(4, len(os.sched_getaffinity(0)))),
         "processes or threads that an engine may use for one document",
         "count",
+    )
+    verify: str = _setting(
+        "fail", "an output that does not match its source: fail the job, warn in its notes, or off", "verify"
     )
     abort_grace: float = _setting(0.5, "how long an aborted engine may tidy up before it is killed", "time")
     contact_timeout: float = _setting(
@@ -113,6 +117,10 @@ _UNITS: dict[str, dict[str, float]] = {
 def _parse(name: str, text: str, kind: str) -> Any:
     if kind == "text":
         return text
+    if kind == "verify":
+        if text.lower() in VERIFY_MODES:
+            return text.lower()
+        raise InvalidJobData(f"{name}={text} is not one of {', '.join(VERIFY_MODES)}")
     if kind == "path":
         return Path(text).expanduser().absolute()
     if kind == "flag":

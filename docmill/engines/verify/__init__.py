@@ -1,0 +1,265 @@
+"""Checks an output before it is published: against its source, and with another library than wrote it.
+
+Pages are counted and their sizes compared, which takes both resolutions and the rotation in; then a few pages
+are drawn small from the source and from the output, and compared. PDFs, which docmill's own writer and qpdf
+make, are read by pdfium; images, which are made of what pdfium drew, by Pillow.
+
+Small pictures of about 120 by 160 squares tell a page that is turned, mirrored, inverted, shifted, cut,
+discoloured or another one. They do not tell a single wrong pixel: that needs both pages decoded in full,
+which for copied pages takes ten times as long as the conversion. Comparing may take a tenth of the
+conversion's time, but one page is always looked at: the first, since to reach a later one of a TIFF Pillow
+walks through all before it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from docmill.engines.base import EngineOptions, EngineResult, PageResult
+from docmill.engines.verify.expected import HINT, Source, SourcePage, check_page_count, source_pages
+from docmill.engines.verify.pdfium import PdfPages
+from docmill.errors import EngineFailed
+from docmill.formats import BILEVEL, GIF, JPEG, PDF, PNG, TIFF, WEBP
+
+if TYPE_CHECKING:
+    from docmill.engines.verify.images import ImagePages, SmallPicture
+
+__all__ = ["Source", "verify"]
+
+# The part of the conversion's time that comparing pages may take, and the most pages that are compared.
+SHARE = 0.1
+MAX_SAMPLES = 8
+# A picture with more pixels (a second's work to decode) is compared only where its conversion took long.
+QUICK_PIXELS = 64_000_000
+# Pages of one output whose sizes are compared.
+MAX_SIZES = 2000
+_IMAGES = frozenset({TIFF, PNG, JPEG, WEBP, GIF})
+
+
+def verify(sources: Sequence[Source], options: EngineOptions, result: EngineResult, seconds: float) -> None:
+    """Compare an output with its sources; `seconds` is what the conversion took.
+
+    Raises `EngineFailed`, with the page of the source where there is one.
+    """
+    pages = source_pages(sources, options)
+    check_page_count(sources, pages, options.options, result)
+    pairs = [
+        (place, made, pages[made.source_page - 1] if 0 < made.source_page <= len(pages) else None)
+        for place, made in enumerate(result.pages)
+    ]
+    failed = {failure.page for failure in result.failures}
+    whole = [
+        (place, made, page)
+        for place, made, page in pairs
+        if page and made.source_page not in failed and not made.how.startswith("blank")
+    ]
+    if options.target.archive:
+        return
+    if options.target.format is PDF:
+        _verify_pdf(whole, options, result, seconds)
+    elif options.target.format in _IMAGES:
+        _verify_images(whole, options, result, seconds)
+
+
+Pair = tuple[int, PageResult, SourcePage]
+
+
+def _verify_pdf(pairs: Sequence[Pair], options: EngineOptions, result: EngineResult, seconds: float) -> None:
+    password = options.encrypt_user_password
+    if password is None and options.encrypt_owner_password is not None:
+        password = options.encrypt_owner_password
+    with ExitStack() as stack:
+        readers = [stack.enter_context(closing(PdfPages(path, password))) for path in result.outputs[:1]]
+        if len(result.outputs) == 1:
+            _same_count(len(readers[0]), len(result.pages))
+            reached = pairs
+        else:
+            # Of many files the first stands for all; each has been made in the same way.
+            reached = [pair for pair in pairs if pair[0] < len(readers[0])]
+        for place, made, page in reached[:: max(1, len(reached) // MAX_SIZES)]:
+            _same_size(readers[0].size_pt(place), page, made)
+        comparison = _Comparison(options, stack)
+        for place, made, page in _samples([pair for pair in reached if _is_quick(pair[2], seconds)], seconds):
+            comparison.with_pdf(readers[0], place, made, page)
+
+
+def _verify_images(
+    pairs: Sequence[Pair], options: EngineOptions, result: EngineResult, seconds: float
+) -> None:
+    from docmill.engines.verify.images import ImagePages
+
+    with ExitStack() as stack:
+        reader = stack.enter_context(closing(ImagePages(result.outputs)))
+        if len(result.outputs) > 1:
+            _same_count(len(result.outputs), len(result.pages))
+        comparison = _Comparison(options, stack)
+        for place, made, page in _samples(pairs, seconds):
+            comparison.with_images(reader, place, made, page)
+
+
+def _same_count(found: int, expected: int) -> None:
+    if found != expected:
+        raise EngineFailed(f"the output has {found} pages where it should have {expected}", hint=HINT)
+
+
+def _same_size(found: tuple[float, float], page: SourcePage, made: PageResult) -> None:
+    expected = (page.width_pt, page.height_pt)
+    # pdfium does not tell UserUnit, in which pages of more than 200 inches are.
+    if not all(expected) or max(expected) > 14400:
+        return
+    if any(abs(a - b) > max(0.6, 0.003 * b) for a, b in zip(found, expected, strict=True)):
+        raise EngineFailed(
+            f"page {made.source_page} is {_points(found)} in the output, {_points(expected)} in the source",
+            hint=HINT,
+            page=made.source_page,
+        )
+
+
+def _points(size: tuple[float, float]) -> str:
+    return f"{size[0]:.1f} x {size[1]:.1f} points"
+
+
+def _is_quick(page: SourcePage, seconds: float) -> bool:
+    """Whether to decode a page takes little, in itself or beside its conversion."""
+    pixels = page.facts.width_px * page.facts.height_px
+    return pixels < QUICK_PIXELS or pixels / QUICK_PIXELS < SHARE * seconds
+
+
+def _samples(pairs: Sequence[Pair], seconds: float) -> Iterator[Pair]:
+    """Pages to compare, while there is time: the first, the last, the middle, and some others."""
+    if not pairs:
+        return
+    last = len(pairs) - 1
+    chosen = [
+        0,
+        last,
+        last // 2,
+        *random.Random(last).sample(range(len(pairs)), min(len(pairs), MAX_SAMPLES)),
+    ]
+    started = time.monotonic()
+    for index in list(dict.fromkeys(chosen))[:MAX_SAMPLES]:
+        yield pairs[index]
+        if time.monotonic() - started > SHARE * seconds:
+            return
+
+
+class _Comparison:
+    """Compares pages, with the sources that they come from kept open."""
+
+    def __init__(self, options: EngineOptions, stack: ExitStack) -> None:
+        self._options = options
+        self._stack = stack
+        self._pdfs: dict[int, PdfPages] = {}
+        self._images: dict[int, ImagePages] = {}
+
+    def with_pdf(self, output: PdfPages, place: int, made: PageResult, page: SourcePage) -> None:
+        """Raise `EngineFailed` where a page of a PDF does not look like that of its source."""
+        from docmill.engines.verify import compare
+
+        size = compare.small_size(page.width_pt or 1, page.height_pt or 1, self._pixels(page))
+        if size is None:
+            return
+        source = self._small(page, size, turned=self._options.options.rotate or 0)
+        large = (size[0] * compare.OVERSAMPLE, size[1] * compare.OVERSAMPLE)
+        drawn = output.drawn(place, *large)
+        if source is None:
+            return
+        if drawn is None:
+            raise EngineFailed(
+                f"page {made.source_page} of the output cannot be read", hint=HINT, page=made.source_page
+            )
+        tolerance = compare.Tolerance.CLOSE if source.is_exact else compare.Tolerance.WIDE
+        if not compare.same(source.image, compare.from_bgrx(drawn, size), tolerance):
+            raise _looks_other(made)
+
+    def with_images(self, output: ImagePages, place: int, made: PageResult, page: SourcePage) -> None:
+        """Raise `EngineFailed` where a page's picture does not have its size or does not look like it."""
+        from docmill.engines.verify import compare
+
+        pixels = (made.width_px, made.height_px)
+        found = output.size_px(place)
+        if found is None:
+            raise EngineFailed(
+                f"page {made.source_page} of the output cannot be read", hint=HINT, page=made.source_page
+            )
+        if found != pixels:
+            raise EngineFailed(
+                f"page {made.source_page} has {found[0]} x {found[1]} pixels in the output, not"
+                f" {pixels[0]} x {pixels[1]}",
+                hint=HINT,
+                page=made.source_page,
+            )
+        self._same_resolution(output.resolution(place), made, page)
+        size = compare.small_size(*pixels, pixels)
+        if size is None:
+            return
+        source, picture = self._small(page, size), output.drawn(place, size, pixels)
+        if source is None or picture is None:
+            return
+        if self._options.target.bits_per_pixel == 1 or self._is_bilevel():
+            alike = compare.same_ink(source.image, picture.image)
+        else:
+            exact = source.is_exact and picture.is_exact
+            if self._options.target.bits_per_pixel == 8:
+                gray = source.image.convert("L").convert("RGB")
+                alike = compare.same(gray, picture.image.convert("L").convert("RGB"), compare.Tolerance.CLOSE)
+            else:
+                tolerance = compare.Tolerance.CLOSE if exact else compare.Tolerance.WIDE
+                alike = compare.same(source.image, picture.image, tolerance)
+        if not alike:
+            raise _looks_other(made)
+
+    def _is_bilevel(self) -> bool:
+        return self._options.target.compression in BILEVEL
+
+    def _same_resolution(self, found: tuple[float, float] | None, made: PageResult, page: SourcePage) -> None:
+        if found is None or not page.width_pt or self._options.options.size is not None:
+            return
+        sides = zip(found, (made.width_px, made.height_px), (page.width_pt, page.height_pt), strict=True)
+        for dpi, pixels, points in sides:
+            # Files keep whole numbers, or pixels a metre; and a page is a whole number of pixels.
+            if not dpi or abs(pixels - points / 72 * dpi) > 2 + pixels * 0.6 / dpi:
+                raise EngineFailed(
+                    f"page {made.source_page} is {pixels} pixels at {dpi:g} dpi in the output, which is not"
+                    f" the {points:.1f} points of the source",
+                    hint=HINT,
+                    page=made.source_page,
+                )
+
+    def _pixels(self, page: SourcePage) -> tuple[int, int] | None:
+        if page.source.is_pdf:
+            return None
+        size = (page.facts.width_px, page.facts.height_px)
+        return (size[1], size[0]) if (self._options.options.rotate or 0) % 180 else size
+
+    def _small(self, page: SourcePage, size: tuple[int, int], turned: int = 0) -> SmallPicture | None:
+        """A page of a source at `size`, turned clockwise; None where it cannot be drawn."""
+        from docmill.engines.verify import compare
+        from docmill.engines.verify.images import ImagePages, SmallPicture
+
+        key = id(page.source)
+        if page.source.is_pdf:
+            if key not in self._pdfs:
+                reader = PdfPages(page.source.path, page.source.password)
+                self._pdfs[key] = self._stack.enter_context(closing(reader))
+            large = (size[0] * compare.OVERSAMPLE, size[1] * compare.OVERSAMPLE)
+            drawn = self._pdfs[key].drawn(page.index, *large, turned)
+            return SmallPicture(compare.from_bgrx(drawn, size)) if drawn else None
+        if key not in self._images:
+            self._images[key] = self._stack.enter_context(closing(ImagePages([page.source.path])))
+        upright = size if turned % 180 == 0 else (size[1], size[0])
+        shown = (page.facts.width_px, page.facts.height_px)
+        small = self._images[key].drawn(page.index, upright, shown)
+        if small is None or not turned:
+            return small
+        return SmallPicture(small.image.rotate(-turned, expand=True), small.is_exact)
+
+
+def _looks_other(made: PageResult) -> EngineFailed:
+    return EngineFailed(
+        f"page {made.source_page} looks different in the output", hint=HINT, page=made.source_page
+    )

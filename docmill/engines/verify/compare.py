@@ -1,0 +1,68 @@
+"""Telling by small pictures whether two pages are the same."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from PIL import Image, ImageChops
+
+# The longer side of the pictures that are compared, and how much larger a PDF page is drawn before it is
+# shrunk to that: thin strokes keep their weight so.
+SIDE = 160
+OVERSAMPLE = 4
+
+
+class Tolerance(Enum):
+    """How far colours may differ (of 255), and in what part of the picture they may differ more."""
+
+    # The same colours on both sides: what is left is how each library shrinks.
+    CLOSE = (40, 0.003)
+    # Colours that each library turns into RGB by its own rules: CMYK, ICC profiles.
+    WIDE = (96, 0.05)
+
+
+def small_size(width: float, height: float, pixels: tuple[int, int] | None = None) -> tuple[int, int] | None:
+    """The size of the small picture of a page with these proportions; None where the page has too few
+    `pixels` for it to tell anything."""
+    scale = SIDE / max(width, height)
+    size = [max(1, round(side * scale)) for side in (width, height)]
+    if pixels:
+        # Each square is the mean of at least 4 by 4 pixels: enlarging differs between libraries.
+        size = [min(side, count // 4) for side, count in zip(size, pixels, strict=True)]
+    return (size[0], size[1]) if min(size) >= 4 else None
+
+
+def from_bgrx(pixels: bytes, size: tuple[int, int]) -> Image.Image:
+    """What pdfium drew `OVERSAMPLE` times too large, at `size`."""
+    large = (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
+    drawn = Image.frombuffer("RGB", large, pixels, "raw", "BGRX", large[0] * 4, 1)
+    return drawn.reduce(OVERSAMPLE)
+
+
+def same(a: Image.Image, b: Image.Image, tolerance: Tolerance) -> bool:
+    """Whether two pictures show the same page. The outermost squares are left out: where a page's size is no
+    whole number of pixels, they are partly of the paper around it."""
+    level, share = tolerance.value
+    inner = (1, 1, a.width - 1, a.height - 1)
+    red, green, blue = ImageChops.difference(a.crop(inner), b.crop(inner)).split()
+    counts = ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram()
+    return sum(counts[level + 1 :]) <= share * sum(counts)
+
+
+def same_ink(page: Image.Image, bilevel: Image.Image) -> bool:
+    """Whether a picture in black and white can be of a page: what is plainly white or black there is so here.
+    Between them a threshold decides."""
+    inner = (1, 1, page.width - 1, page.height - 1)
+    gray, other = page.convert("L").crop(inner), bilevel.convert("L").crop(inner)
+    white = ImageChops.darker(gray.point(_at_least(250)), other.point(_at_most(200)))
+    black = ImageChops.darker(gray.point(_at_most(5)), other.point(_at_least(55)))
+    wrong = ImageChops.lighter(white, black).histogram()[255]
+    return wrong <= 0.01 * gray.width * gray.height
+
+
+def _at_least(level: int) -> list[int]:
+    return [0] * level + [255] * (256 - level)
+
+
+def _at_most(level: int) -> list[int]:
+    return [255] * (level + 1) + [0] * (255 - level)

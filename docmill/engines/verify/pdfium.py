@@ -1,0 +1,91 @@
+"""The few functions of pdfium that checking needs, bound directly.
+
+Importing pypdfium2 makes ctypes prototypes of all 450 functions, which takes five times as long as loading
+the library: too much for a job that copies one JPEG. Signatures are those of pdfium's public/fpdfview.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from docmill.errors import EngineFailed
+
+_BGRX = 3
+_ANNOTATIONS = 1
+
+
+class PdfPages:
+    """A PDF's pages as pdfium reads them; close it. Raises `EngineFailed` where it cannot be opened."""
+
+    def __init__(self, path: Path, password: str | None = None) -> None:
+        secret = password.encode() if password is not None else None
+        self._document = _library().FPDF_LoadDocument(str(path).encode(), secret)
+        if not self._document:
+            raise EngineFailed(f"{path.name} cannot be opened again by pdfium")
+        self._library = _library()
+
+    def __len__(self) -> int:
+        count: int = self._library.FPDF_GetPageCount(self._document)
+        return max(0, count)
+
+    def close(self) -> None:
+        self._library.FPDF_CloseDocument(self._document)
+
+    def size_pt(self, index: int) -> tuple[float, float]:
+        """Width and height of a page as it is shown, without UserUnit; (0, 0) where it cannot be read."""
+        size = (ctypes.c_float * 2)()
+        self._library.FPDF_GetPageSizeByIndexF(self._document, index, size)
+        return size[0], size[1]
+
+    def drawn(self, index: int, width: int, height: int, turned: int = 0) -> bytes | None:
+        """A page drawn on white, `turned` by so many degrees clockwise: rows of BGRX pixels without padding.
+        None where it cannot be loaded."""
+        page = self._library.FPDF_LoadPage(self._document, index)
+        if not page:
+            return None
+        try:
+            pixels = ctypes.create_string_buffer(b"\xff" * (width * height * 4), width * height * 4)
+            bitmap = self._library.FPDFBitmap_CreateEx(width, height, _BGRX, pixels, width * 4)
+            self._library.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, turned // 90, _ANNOTATIONS)
+            self._library.FPDFBitmap_Destroy(bitmap)
+            return pixels.raw
+        finally:
+            self._library.FPDF_ClosePage(page)
+
+
+class _Config(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_int), ("unused", ctypes.c_void_p * 4), ("renderer", ctypes.c_int))
+
+
+@cache
+def _library() -> Any:
+    package = importlib.util.find_spec("pypdfium2_raw")
+    folder = Path(((package and package.submodule_search_locations) or ["."])[0])
+    try:
+        library: Any = ctypes.CDLL(str(folder / "libpdfium.so"))
+    except OSError:
+        # A pypdfium2 that was built to use another libpdfium knows where that is.
+        import pypdfium2.raw
+
+        return pypdfium2.raw
+    pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+    for name, result, arguments in (
+        ("FPDF_LoadDocument", pointer, (text, text)),
+        ("FPDF_CloseDocument", None, (pointer,)),
+        ("FPDF_GetPageCount", number, (pointer,)),
+        ("FPDF_GetPageSizeByIndexF", number, (pointer, number, pointer)),
+        ("FPDF_LoadPage", pointer, (pointer, number)),
+        ("FPDF_ClosePage", None, (pointer,)),
+        ("FPDFBitmap_CreateEx", pointer, (number, number, number, pointer, number)),
+        ("FPDF_RenderPageBitmap", None, (pointer, pointer, *(number,) * 6)),
+        ("FPDFBitmap_Destroy", None, (pointer,)),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    # Does nothing where pypdfium2 has done it in this process.
+    library.FPDF_InitLibraryWithConfig(ctypes.byref(_Config(version=2)))
+    return library

@@ -1,0 +1,214 @@
+"""Outputs checked against their sources: nothing that is right is refused, what is wrong is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+import pytest
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from docmill.documents.identify import identify
+from docmill.engines import registry
+from docmill.engines.base import EngineOptions, EngineResult, PageResult
+from docmill.engines.verify import Source, verify
+from docmill.errors import EngineFailed, InvalidJobData
+from docmill.formats import PDF, Target, target_from_name
+from docmill.options import ConvertOptions
+from docmill.settings import Settings
+from tests.support import check_pdf
+
+LONG = 1e6  # seconds of conversion, so that as many pages as ever are compared
+
+
+def page(seed: int = 0, size: tuple[int, int] = (850, 1100)) -> Image.Image:
+    """A page of words, with a red box and a gradient."""
+    image = Image.new("RGB", size, "white")
+    draw, pick = ImageDraw.Draw(image), random.Random(seed)
+    font = ImageFont.load_default(size=max(8, size[1] // 60))
+    for y in range(size[1] // 20, size[1] * 19 // 20, size[1] // 45):
+        words = [pick.choice(["lorem", "ipsum", "dolor", "scan"]) for _ in range(pick.randrange(3, 11))]
+        draw.text((size[0] // 12, y), " ".join(words), fill="black", font=font)
+    draw.rectangle((size[0] * 0.6, size[1] * 0.7, size[0] * 0.9, size[1] * 0.9), fill=(200, 60, 30))
+    image.paste(
+        Image.linear_gradient("L").resize((size[0] // 4, size[1] // 8)), (size[0] // 10, size[1] * 3 // 4)
+    )
+    return image
+
+
+def facts_of(path: Path, password: str | None = None) -> Any:
+    return identify(
+        path, name=path.name, password=password, max_page_pixels=10**9, max_pages=10**5, default_dpi=300.0
+    )
+
+
+def convert(path: Path, to: str = "pdf", **options: Any) -> tuple[list[Source], EngineOptions, EngineResult]:
+    """What `verify` is asked about after a conversion by the engine of the route."""
+    source = Source(path, facts_of(path))
+    asked = EngineOptions(
+        target_from_name(to), ConvertOptions(**options), name="out", mime_type=source.facts.mime_type
+    )
+    step = registry.plan_route(source.facts.mime_type, asked.target, asked.options).steps[0]
+    out = path.parent / f"out-{path.stem}"
+    out.mkdir(exist_ok=True)
+    return [source], asked, registry.load(step.engine).convert(path, out, asked, lambda progress: None)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P", "CMYK"])
+def test_a_tiff_of_any_orientation_is_as_its_pdf(tmp_path: Path, mode: str, orientation: int) -> None:
+    path = tmp_path / "a.tif"
+    compression = "group4" if mode == "1" else None
+    page().convert(mode).save(path, compression=compression, dpi=(100, 200), tiffinfo={274: orientation})
+    verify(*convert(path), LONG)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 16), (17, 40), (64, 5), (2000, 30), (700, 1500)])
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "webp", "bmp", "ppm", "tga"])
+def test_noise_of_any_size_is_as_its_pdf(tmp_path: Path, size: tuple[int, int], ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    Image.effect_noise(size, 90).save(path)
+    verify(*convert(path), LONG)
+
+
+def test_transparency_and_16_bits_are_as_their_pdf(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    image = page().convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(path)
+    verify(*convert(path), LONG)
+    page().convert("I").point(lambda value: value * 257).convert("I;16").save(path)
+    verify(*convert(path), LONG)
+
+
+ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "turned": lambda image: image.rotate(180),
+    "mirrored": ImageOps.mirror,
+    "inverted": ImageOps.invert,
+    "another": lambda image: page(9),
+    "shifted": lambda image: ImageOps.expand(image, (30, 0, 0, 0), "white").crop((0, 0, *image.size)),
+    "blank": lambda image: Image.new("RGB", image.size, "white"),
+    "without a strip": lambda image: (
+        ImageOps.contain(image, image.size) if image.paste("white", (0, 300, 850, 364)) else image
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["1", "RGB"])
+@pytest.mark.parametrize("change", ALTERED)
+def test_a_page_that_looks_different_is_found(tmp_path: Path, change: str, mode: str) -> None:
+    path = tmp_path / "a.tif"
+    page().convert(mode).save(path, dpi=(100, 100))
+    sources, options, result = convert(path)
+    ALTERED[change](page()).convert(mode).save(path, dpi=(100, 100))
+    with pytest.raises(EngineFailed, match="page 1 looks different") as caught:
+        verify(sources, options, result, 0)
+    assert caught.value.page == 1 and "DOCMILL_VERIFY=warn" in caught.value.hint
+
+
+def test_colours_that_are_swapped_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    page().save(path)
+    sources, options, result = convert(path)
+    Image.merge("RGB", page().split()[::-1]).save(path)
+    with pytest.raises(EngineFailed, match="looks different"):
+        verify(sources, options, result, 0)
+
+
+def many_pages(path: Path) -> Path:
+    pages = [page(seed) for seed in range(5)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], dpi=(100, 100))
+    return path
+
+
+def test_pages_in_another_order_are_found(tmp_path: Path) -> None:
+    sources, options, result = convert(many_pages(tmp_path / "a.tif"))
+    verify(sources, options, result, LONG)
+    with pikepdf.open(result.outputs[0], allow_overwriting_input=True) as pdf:
+        pdf.pages.reverse()
+        pdf.save()
+    with pytest.raises(EngineFailed, match="page 1 looks different"):
+        verify(sources, options, result, 0)
+
+
+def test_a_wrong_size_or_rotation_is_found_on_any_page(tmp_path: Path) -> None:
+    sources, options, result = convert(many_pages(tmp_path / "a.tif"))
+    with pikepdf.open(result.outputs[0], allow_overwriting_input=True) as pdf:
+        pdf.pages[3].Rotate = 90
+        pdf.save()
+    with pytest.raises(
+        EngineFailed, match=r"page 4 is 792\.0 x 612\.0 points in the output, 612\.0 x 792\.0"
+    ):
+        verify(sources, options, result, 0)
+
+
+def test_a_page_that_is_missing_is_found(tmp_path: Path) -> None:
+    sources, options, result = convert(many_pages(tmp_path / "a.tif"))
+    with pytest.raises(EngineFailed, match="4 of 5 pages"):
+        verify(sources, options, replace(result, pages=result.pages[:4]), 0)
+    with pikepdf.open(result.outputs[0], allow_overwriting_input=True) as pdf:
+        del pdf.pages[4]
+        pdf.save()
+    with pytest.raises(EngineFailed, match="has 4 pages where it should have 5"):
+        verify(sources, options, result, 0)
+
+
+def test_an_output_that_is_no_pdf_is_found(tmp_path: Path) -> None:
+    sources, options, result = convert(many_pages(tmp_path / "a.tif"))
+    result.outputs[0].write_bytes(b"%PDF-1.7 and no more")
+    with pytest.raises(EngineFailed, match="cannot be opened"):
+        verify(sources, options, result, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pages": "4,2"}, {"rotate": 90}, {"rotate": 270, "pages": "5"}, {"split": 2}]
+)
+def test_a_pdf_is_as_its_pdf(tmp_path: Path, options: dict[str, Any]) -> None:
+    made = convert(many_pages(tmp_path / "a.tif"))[2].outputs[0]
+    verify(*convert(made, **options), LONG)
+    check_pdf(made)
+
+
+@pytest.mark.parametrize(
+    "to", ["tiff", "tiff-g4", "tiff-g4-1bit", "tiff-jpeg", "png", "png-8bit", "jpeg", "webp", "png-1bit"]
+)
+def test_images_are_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str) -> None:
+    made = convert(many_pages(tmp_path / "a.tif"))[2].outputs[0]
+    sources, options, result = convert(made, to, dpi=120)
+    verify(sources, options, result, LONG)
+    wrong = [tmp_path / f"wrong{output.suffix}" for output in result.outputs]
+    for path in wrong:
+        pages = [page(20 + seed, (1020, 1320)).convert("1" if "g4" in to else "RGB") for seed in range(5)]
+        pages[0].save(
+            path, dpi=(120, 120), **({"save_all": True, "append_images": pages[1:]} if "tiff" in to else {})
+        )
+    with pytest.raises(EngineFailed, match="looks different"):
+        verify(sources, options, replace(result, outputs=tuple(wrong)), 0)
+
+
+def test_pages_of_merged_documents_are_compared_with_their_own(tmp_path: Path) -> None:
+    first, second = many_pages(tmp_path / "a.tif"), tmp_path / "b.png"
+    page(7).save(second, dpi=(100, 100))
+    parts = [convert(path)[2].outputs[0] for path in (first, second)]
+    target = tmp_path / "merged.pdf"
+    with pikepdf.new() as pdf:
+        for part in parts:
+            with pikepdf.open(part) as opened:
+                pdf.pages.extend(opened.pages)
+                pdf.save(target)
+    sources = [Source(path, facts_of(path)) for path in (first, second)]
+    pages = tuple(PageResult(number, 612, 792) for number in range(1, 7))
+    verify(sources, EngineOptions(Target(PDF)), EngineResult((target,), pages), LONG)
+    with pytest.raises(EngineFailed):
+        verify(sources[::-1], EngineOptions(Target(PDF)), EngineResult((target,), pages), LONG)
+
+
+def test_the_setting_is_one_of_three() -> None:
+    assert Settings().verify == "fail"
+    assert Settings.from_env({"DOCMILL_VERIFY": "Warn"}).verify == "warn"
+    with pytest.raises(InvalidJobData, match="DOCMILL_VERIFY=maybe"):
+        Settings.from_env({"DOCMILL_VERIFY": "maybe"})
