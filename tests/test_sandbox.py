@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import pickle
@@ -32,6 +33,7 @@ from docmill.errors import (
     Phase,
     UnknownFormat,
 )
+from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import PDF, TIFF, Target
 from docmill.options import ConvertOptions
 from docmill.processes import Abort
@@ -405,7 +407,9 @@ class TestAsync:
         with pytest.raises(JobAborted):
             asyncio.run(main())
 
-    def test_cancelling_waits_for_the_end_of_the_engine(self, source: Path, out_dir: Path) -> None:
+    def test_cancelling_waits_for_the_end_of_the_engine(
+        self, source: Path, out_dir: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         async def main() -> None:
             sandbox = Sandbox(replace(SETTINGS, abort_grace=60), load="doubles:load")
             task = asyncio.create_task(
@@ -423,6 +427,8 @@ class TestAsync:
             assert (out_dir / "tidied").exists()
 
         asyncio.run(main())
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
     def test_fifty_at_once(self, source: Path, tmp_path: Path) -> None:
         # Each takes 0.3 s: in the loop's default executor they would wait for each other.
@@ -444,6 +450,29 @@ class TestAsync:
         path.write_bytes(b"BM nothing")
         with pytest.raises(DocmillError):
             asyncio.run(Sandbox(SETTINGS).probe(path, "x.bmp"))
+
+
+class TestCheck:
+    """An engine's output that is not what its source was: here, 5 pages of nonsense for one of a PDF."""
+
+    FACTS = DocumentFacts("application/pdf", (PageFacts(0, 0, 595.0, 842.0),))
+
+    def run(self, verify: str, source: Path, out_dir: Path) -> EngineResult:
+        sandbox = Sandbox(replace(SETTINGS, verify=verify), load="doubles:load")
+        return sandbox.run_blocking(
+            route("good"), source, out_dir, EngineOptions(Target(PDF)), facts=self.FACTS
+        )
+
+    def test_it_fails_the_job(self, source: Path, out_dir: Path) -> None:
+        with pytest.raises(EngineFailed, match="cannot be opened again by pdfium"):
+            self.run("fail", source, out_dir)
+
+    def test_it_is_a_note_where_it_only_warns(self, source: Path, out_dir: Path) -> None:
+        [note] = self.run("warn", source, out_dir).notes
+        assert note.startswith("check: out.bin cannot be opened")
+
+    def test_it_can_be_left_out(self, source: Path, out_dir: Path) -> None:
+        assert self.run("off", source, out_dir).notes == ()
 
 
 class TestProbe:

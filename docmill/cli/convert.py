@@ -74,9 +74,12 @@ def _report_all(arguments: argparse.Namespace, results: Iterator[ConvertOutcome 
         codes.append(EXIT_WITH_ERRORS if result.failures else 0)
         if arguments.json:
             print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
+        if arguments.json:
+            continue
         for failure in result.failures:
-            if not arguments.json:
-                print(f"docmill: page {failure['page']} failed: {failure['message']}", file=sys.stderr)
+            print(f"docmill: page {failure['page']} failed: {failure['message']}", file=sys.stderr)
+        for note in () if arguments.quiet else result.notes:
+            print(f"docmill: note: {note}", file=sys.stderr)
     if len(codes) == 1 or not any(codes):
         return codes[0]
     return EXIT_WITH_ERRORS

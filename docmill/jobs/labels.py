@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from docmill.errors import error_from_dict
 from docmill.request import ConvertRequest
 
 USER = "docmill.user"
@@ -26,6 +27,8 @@ ERROR = "docmill.error"
 
 # Labels of some 100 kB were never tried; a job with thousands of failed pages names the first.
 MAX_FAILURES = 50
+MAX_NOTES = 5
+MAX_NOTE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a finished job made; `failures` are the messages for pages left out, in order."""
+    """What a finished job made; `failures` are the messages for pages left out, in order; `notes` tell what
+    else a person should know, as that the source was repaired."""
 
     output_uri: str
     output_document_id: str | None = None
@@ -54,6 +58,7 @@ class Outcome:
     page_count: int = 0
     failed_pages: int = 0
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class JobLabels:
             job_data=_object(labels.get(JOB_DATA)) or {},
             progress=_record(Progress, labels.get(PROGRESS)),
             outcome=_record(Outcome, labels.get(OUTCOME)),
-            error=_object(labels.get(ERROR)),
+            error=_error(labels.get(ERROR)),
         )
 
 
@@ -100,7 +105,8 @@ def progress_label(progress: Progress) -> dict[str, str]:
 
 def outcome_label(outcome: Outcome) -> dict[str, str]:
     # A job that ran again after an error ends with its outcome alone.
-    short = replace(outcome, failures=outcome.failures[:MAX_FAILURES])
+    notes = tuple(note[:MAX_NOTE] for note in outcome.notes[:MAX_NOTES])
+    short = replace(outcome, failures=outcome.failures[:MAX_FAILURES], notes=notes)
     return {OUTCOME: _json(asdict(short)), ERROR: ""}
 
 
@@ -137,6 +143,14 @@ def _object(value: Any) -> dict[str, Any] | None:
     except ValueError:
         return None
     return loaded if isinstance(loaded, dict) else None
+
+
+def _error(value: Any) -> dict[str, Any] | None:
+    loaded = _object(value)
+    try:
+        return loaded and error_from_dict(loaded).to_dict()
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def _record(cls: type[Any], value: Any) -> Any:

@@ -121,6 +121,7 @@ class JobReporter:
             page_count=outcome.page_count + len(failures),
             failed_pages=len(failures),
             failures=failures,
+            notes=outcome.notes,
         )
         await self._write_last(labels.outcome_label(made))
 

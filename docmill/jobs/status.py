@@ -106,9 +106,10 @@ def _message(run: FlowRun, kind: str, labels: JobLabels, now: datetime) -> str:
         case "CANCELLED":
             return "aborted"
         case "COMPLETED" if outcome and outcome.failed_pages:
-            return f"done, {outcome.failed_pages} of {_pages(outcome.page_count)} failed"
+            failed = f"done, {outcome.failed_pages} of {_pages(outcome.page_count)} failed"
+            return "; ".join([failed, *outcome.notes])
         case "COMPLETED" if outcome:
-            return f"done, {_pages(outcome.page_count)}"
+            return "; ".join([f"done, {_pages(outcome.page_count)}", *outcome.notes])
         case "COMPLETED":
             return "done"
         case _:

@@ -212,3 +212,24 @@ def test_the_setting_is_one_of_three() -> None:
     assert Settings.from_env({"DOCMILL_VERIFY": "Warn"}).verify == "warn"
     with pytest.raises(InvalidJobData, match="DOCMILL_VERIFY=maybe"):
         Settings.from_env({"DOCMILL_VERIFY": "maybe"})
+
+
+def test_thin_lines_and_form_fields_are_as_they_were_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    with pikepdf.new() as pdf:
+        made = pdf.add_blank_page(page_size=(612, 792))
+        lines = "".join(f"{x / 2} 0 m {x / 2} 792 l S " for x in range(0, 600, 5))
+        made.Contents = pdf.make_stream(b"0.05 w " + lines.encode())
+        look = pdf.make_stream(b"0 0.5 0 rg 0 0 300 200 re f", Type=pikepdf.Name.XObject)
+        look.Subtype, look.BBox = pikepdf.Name.Form, [0, 0, 300, 200]
+        field = pdf.make_indirect(
+            pikepdf.Dictionary(
+                Type=pikepdf.Name.Annot, Subtype=pikepdf.Name.Widget, FT=pikepdf.Name.Tx, F=4,
+                T=pikepdf.String("a"), Rect=[100, 100, 400, 300], AP=pikepdf.Dictionary(N=look),
+            )
+        )  # fmt: skip
+        made.Annots = [field]
+        pdf.Root.AcroForm = pikepdf.Dictionary(Fields=[field])
+        pdf.save(path)
+    verify(*convert(path, "tiff", dpi=300), LONG)
+    verify(*convert(path, "png", dpi=150), LONG)

@@ -128,6 +128,14 @@ def test_progress_of_a_running_job():
     assert status.job_status_timestamp == "2026-11-23T12:02:59.500Z"
 
 
+def test_notes_are_told_with_the_end():
+    outcome = labels.Outcome(
+        output_uri="x", page_count=3, notes=("check: page 2 looks different in the output",)
+    )
+    status = status_from_run(a_run("COMPLETED", outcome=labels.outcome_label(outcome)), NOW)
+    assert status.job_status_message == "done, 3 pages; check: page 2 looks different in the output"
+
+
 def test_a_long_list_of_failures_ends_with_their_number():
     outcome = labels.Outcome(
         output_uri="x", page_count=99, failed_pages=70, failures=tuple(f"page {n}: bad" for n in range(70))

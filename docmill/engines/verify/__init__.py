@@ -198,23 +198,39 @@ class _Comparison:
         if size is None:
             return
         source, picture = self._small(page, size), output.drawn(place, size, pixels)
-        if source is None or picture is None:
+        if source is None or picture is None or self._alike(source, picture):
             return
-        if self._options.target.bits_per_pixel == 1 or self._is_bilevel():
-            alike = compare.same_ink(source.image, picture.image)
-        else:
-            exact = source.is_exact and picture.is_exact
-            if self._options.target.bits_per_pixel == 8:
-                gray = source.image.convert("L").convert("RGB")
-                alike = compare.same(gray, picture.image.convert("L").convert("RGB"), compare.Tolerance.CLOSE)
-            else:
-                tolerance = compare.Tolerance.CLOSE if exact else compare.Tolerance.WIDE
-                alike = compare.same(source.image, picture.image, tolerance)
-        if not alike:
+        # Thin lines, patterns and pictures within pictures look different where a page is drawn small. So it
+        # is drawn as large as it was for the output: that takes as long, and is rarely needed.
+        large = self._large(page, size, pixels)
+        if large is None or not self._alike(large, picture):
             raise _looks_other(made)
 
-    def _is_bilevel(self) -> bool:
-        return self._options.target.compression in BILEVEL
+    def _alike(self, source: SmallPicture, picture: SmallPicture) -> bool:
+        from docmill.engines.verify import compare
+
+        bits = self._options.target.bits_per_pixel
+        if bits == 1 or self._options.target.compression in BILEVEL:
+            return compare.same_ink(source.image, picture.image)
+        if bits == 8:
+            grays = [each.image.convert("L").convert("RGB") for each in (source, picture)]
+            return compare.same(grays[0], grays[1], compare.Tolerance.CLOSE)
+        exact = source.is_exact and picture.is_exact
+        tolerance = compare.Tolerance.CLOSE if exact else compare.Tolerance.WIDE
+        return compare.same(source.image, picture.image, tolerance)
+
+    def _large(self, page: SourcePage, size: tuple[int, int], pixels: tuple[int, int]) -> SmallPicture | None:
+        """A page of a PDF at `size`, drawn with as many pixels as it has in the output; else None."""
+        from docmill.engines.verify import compare
+        from docmill.engines.verify.images import SmallPicture
+
+        reader = self._pdfs.get(id(page.source))
+        if reader is None:
+            return None
+        scale = min(1.0, (QUICK_PIXELS / (pixels[0] * pixels[1])) ** 0.5)
+        large = (max(1, round(pixels[0] * scale)), max(1, round(pixels[1] * scale)))
+        drawn = reader.drawn(page.index, *large)
+        return SmallPicture(compare.from_bgrx(drawn, size, large)) if drawn else None
 
     def _same_resolution(self, found: tuple[float, float] | None, made: PageResult, page: SourcePage) -> None:
         if found is None or not page.width_pt or self._options.options.size is not None:

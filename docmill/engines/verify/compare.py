@@ -32,11 +32,11 @@ def small_size(width: float, height: float, pixels: tuple[int, int] | None = Non
     return (size[0], size[1]) if min(size) >= 4 else None
 
 
-def from_bgrx(pixels: bytes, size: tuple[int, int]) -> Image.Image:
-    """What pdfium drew `OVERSAMPLE` times too large, at `size`."""
-    large = (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
-    drawn = Image.frombuffer("RGB", large, pixels, "raw", "BGRX", large[0] * 4, 1)
-    return drawn.reduce(OVERSAMPLE)
+def from_bgrx(pixels: bytes, size: tuple[int, int], drawn: tuple[int, int] | None = None) -> Image.Image:
+    """What pdfium has `drawn` larger (`OVERSAMPLE` times, if nothing is said), at `size`."""
+    large = drawn or (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
+    picture = Image.frombuffer("RGB", large, pixels, "raw", "BGRX", large[0] * 4, 1)
+    return picture.reduce(OVERSAMPLE) if drawn is None else picture.resize(size, Image.Resampling.BOX)
 
 
 def same(a: Image.Image, b: Image.Image, tolerance: Tolerance) -> bool:

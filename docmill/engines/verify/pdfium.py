@@ -16,6 +16,8 @@ from docmill.errors import EngineFailed
 
 _BGRX = 3
 _ANNOTATIONS = 1
+# More than the bytes of an FPDF_FORMFILLINFO.
+_FORM_INFO = 1024
 
 
 class PdfPages:
@@ -27,12 +29,19 @@ class PdfPages:
         if not self._document:
             raise EngineFailed(f"{path.name} cannot be opened again by pdfium")
         self._library = _library()
+        self._form, self._form_info = None, ctypes.create_string_buffer(_FORM_INFO)
+        if self._library.FPDF_GetFormType(self._document):
+            # Its first field is the version, 2; callbacks that are null are not called.
+            self._form_info[0] = b"\x02"
+            self._form = self._library.FPDFDOC_InitFormFillEnvironment(self._document, self._form_info)
 
     def __len__(self) -> int:
         count: int = self._library.FPDF_GetPageCount(self._document)
         return max(0, count)
 
     def close(self) -> None:
+        if self._form:
+            self._library.FPDFDOC_ExitFormFillEnvironment(self._form)
         self._library.FPDF_CloseDocument(self._document)
 
     def size_pt(self, index: int) -> tuple[float, float]:
@@ -42,18 +51,25 @@ class PdfPages:
         return size[0], size[1]
 
     def drawn(self, index: int, width: int, height: int, turned: int = 0) -> bytes | None:
-        """A page drawn on white, `turned` by so many degrees clockwise: rows of BGRX pixels without padding.
-        None where it cannot be loaded."""
+        """A page with its form fields drawn on white, `turned` by so many degrees clockwise: rows of BGRX
+        pixels without padding. None where it cannot be loaded."""
         page = self._library.FPDF_LoadPage(self._document, index)
         if not page:
             return None
+        if self._form:
+            self._library.FORM_OnAfterLoadPage(page, self._form)
         try:
             pixels = ctypes.create_string_buffer(b"\xff" * (width * height * 4), width * height * 4)
             bitmap = self._library.FPDFBitmap_CreateEx(width, height, _BGRX, pixels, width * 4)
-            self._library.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, turned // 90, _ANNOTATIONS)
+            place = (0, 0, width, height, turned // 90, _ANNOTATIONS)
+            self._library.FPDF_RenderPageBitmap(bitmap, page, *place)
+            if self._form:
+                self._library.FPDF_FFLDraw(self._form, bitmap, page, *place)
             self._library.FPDFBitmap_Destroy(bitmap)
             return pixels.raw
         finally:
+            if self._form:
+                self._library.FORM_OnBeforeClosePage(page, self._form)
             self._library.FPDF_ClosePage(page)
 
 
@@ -83,6 +99,12 @@ def _library() -> Any:
         ("FPDFBitmap_CreateEx", pointer, (number, number, number, pointer, number)),
         ("FPDF_RenderPageBitmap", None, (pointer, pointer, *(number,) * 6)),
         ("FPDFBitmap_Destroy", None, (pointer,)),
+        ("FPDF_GetFormType", number, (pointer,)),
+        ("FPDFDOC_InitFormFillEnvironment", pointer, (pointer, pointer)),
+        ("FPDFDOC_ExitFormFillEnvironment", None, (pointer,)),
+        ("FORM_OnAfterLoadPage", None, (pointer, pointer)),
+        ("FORM_OnBeforeClosePage", None, (pointer, pointer)),
+        ("FPDF_FFLDraw", None, (pointer, pointer, pointer, *(number,) * 6)),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
