@@ -40,7 +40,7 @@ class PdfImage:
     height: int
     bits_per_component: int
     color_space: bytes
-    data: Iterable[bytes]
+    data: Iterable[bytes | memoryview]
     filter: bytes = b""
     decode_parms: bytes = b""
     decode: bytes = b""
@@ -182,7 +182,7 @@ class PdfWriter:
     def _add_bytes(self, entries: bytes, data: bytes) -> int:
         return self._add(b"<<%b/Length %d>>stream\n%b\nendstream" % (entries, len(data), data))
 
-    def _add_stream(self, entries: bytes, data: Iterable[bytes]) -> int:
+    def _add_stream(self, entries: bytes, data: Iterable[bytes | memoryview]) -> int:
         """A stream object; its length is an object of its own that follows it, known only then."""
         number, length = self._reserve(), self._reserve()
         self._begin(number)
@@ -212,7 +212,7 @@ class PdfWriter:
         self._offsets[number - 1] = self._position
         self._write(b"%d 0 obj\n" % number)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         self._file.write(data)
         self._position += len(data)
         # A checksum of long data is enough to tell two files apart, at a fifth of the digest's time.

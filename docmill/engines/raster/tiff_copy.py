@@ -86,7 +86,7 @@ def _inflated_size(data: bytes, expected: int) -> int:
 
 def stored_page(
     image: TiffImage,
-    data: Iterable[bytes],
+    data: Iterable[bytes | memoryview],
     filter: bytes,
     decode_parms: bytes,
     how: str,

@@ -80,8 +80,9 @@ class _Head:
         return self.before_frame, self.frame[:5], self.frame[7:], self.after_frame, self.scan
 
 
-def _joined(image: TiffImage, strips: list[bytes], seam_budget: int) -> list[bytes]:
-    """The parts of one JPEG stream of all strips' rows."""
+def _joined(image: TiffImage, strips: list[bytes], seam_budget: int) -> tuple[bytes | memoryview, ...]:
+    """One JPEG stream of all strips' rows, in a few parts: many small ones would have the threads that make
+    pages wait for the one that writes them."""
     tables_stream = image.directory.raw(Tag.JPEG_TABLES)
     head = _head(strips[0])
     _check_first(image, head)
@@ -90,16 +91,16 @@ def _joined(image: TiffImage, strips: list[bytes], seam_budget: int) -> list[byt
     adobe = adobe_segment(marker) if marker is not None else b""
     interval = b""
     if len(strips) == 1:
-        coded = [_rest(strips[0], head)]
+        coded: bytes | memoryview = _rest(strips[0], head)
     else:
-        coded = _coded_strips(image, strips, head)
+        coded = b"".join(_coded_strips(image, strips, head))
         mcus = head.mcus_in_row * (image.rows_per_strip // head.mcu_height)
         interval = b"\xff\xdd\x00\x04" + struct.pack(">H", mcus)
         if head.mcu_height > 8 and seams_show(image, strips, tables, seam_budget):
             raise _Unjoinable("the colours of its strips would blend at their seams")
     frame = head.frame[:5] + struct.pack(">H", image.height) + head.frame[7:]
     start = (_SOI, adobe, tables, head.before_frame, interval, frame, head.after_frame, head.scan)
-    return [b"".join(start), *coded]
+    return b"".join(start), coded
 
 
 def _check_first(image: TiffImage, head: _Head) -> None:
@@ -121,11 +122,11 @@ def _check_first(image: TiffImage, head: _Head) -> None:
         raise _Unjoinable("its frame header does not agree with the TIFF directory")
 
 
-def _coded_strips(image: TiffImage, strips: list[bytes], head: _Head) -> list[bytes]:
+def _coded_strips(image: TiffImage, strips: list[bytes], head: _Head) -> list[bytes | memoryview]:
     """The coded data of all strips with restart markers between them, and EOI."""
     start = len(strips[0]) - len(_rest(strips[0], head))
     common = strips[0][:start]
-    parts = []
+    parts: list[bytes | memoryview] = []
     for index, strip in enumerate(strips):
         data_start = start
         if not strip.startswith(common):
@@ -137,7 +138,7 @@ def _coded_strips(image: TiffImage, strips: list[bytes], head: _Head) -> list[by
                 raise _Unjoinable("its strips have different headers")
             data_start = len(strip) - len(_rest(strip, other))
         end = _end(strip, data_start)
-        parts.append(strip[data_start:end])
+        parts.append(memoryview(strip)[data_start:end])
         parts.append(bytes((0xFF, 0xD0 + index % 8)))
     if len(strips) > 1 and strips[-1].startswith(common):
         extra = image.rows_per_strip * len(strips) - image.height
@@ -155,9 +156,9 @@ def _end(strip: bytes, start: int) -> int:
     return end
 
 
-def _rest(strip: bytes, head: _Head) -> bytes:
+def _rest(strip: bytes, head: _Head) -> memoryview:
     """What follows the first scan header, to EOI."""
-    return strip[head.header.scan_start + len(head.scan) :]
+    return memoryview(strip)[head.header.scan_start + len(head.scan) :]
 
 
 def _head(strip: bytes) -> _Head:
