@@ -24,7 +24,7 @@ def medians(
     warm: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """The median time of each contender in seconds by `clock`; with `warm` a run beforehand does not count."""
+    """The median seconds of each contender by `clock`; with `warm` a run beforehand does not count."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in range(runs + warm):
         for name, contender in contenders.items():

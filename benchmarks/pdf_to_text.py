@@ -1,4 +1,4 @@
-"""PDF to text against `pdftotext` (poppler): `python benchmarks/pdf_to_text.py [--runs N] [--pages N] [--cpu]`.
+"""PDF to text against poppler: `python benchmarks/pdf_to_text.py [--runs N] [--pages N] [--cpu]`.
 
 Full pages of text in embedded TrueType fonts. Start is left out on both sides: what many pages take less what
 one page takes. `--cpu` counts CPU time in place of wall time, with one process; else docmill uses two.
@@ -51,7 +51,9 @@ def main() -> None:
     mine = seconds["docmill"] - seconds["docmill on 1"]
     peer = seconds["pdftotext"] - seconds["pdftotext on 1"]
     print(machine())
-    print(f"{asked.pages} pages, {'CPU' if asked.cpu else 'wall'} time: docmill {mine:.3f} s, {peer:.3f} s")
+    print(
+        f"{asked.pages} pages, {'CPU' if asked.cpu else 'wall'} time: docmill {mine:.3f} s, pdftotext {peer:.3f} s"
+    )
     print(f"  speed {peer / mine:.2f} of pdftotext (at least 1); words the same {same:.2%} (at least 99 %)")
 
 
