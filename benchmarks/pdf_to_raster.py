@@ -1,6 +1,6 @@
 """PDF to PNG and to TIFF G4 at 300 dpi, by two processes, against two `pdftoppm` that share the pages.
 
-    python benchmarks/pdf_to_raster.py [--runs N] [--pages N]
+    python benchmarks/pdf_to_raster.py [--runs N] [--pages N] [--cpu] [--only WORD]
 
 The inputs are made here: pages of text in embedded TrueType fonts, and pages of scans (JPEG in gray and
 colour with noise, and Group 4). docmill's engine is called as its sandbox calls it, in a process that has its
@@ -16,12 +16,13 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import img2pdf
 import pypdfium2
 import reportlab
-from _measure import medians
+from _measure import cpu_time, machine, medians
 from PIL import Image, ImageChops, ImageFilter
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase import pdfmetrics
@@ -44,21 +45,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--pages", type=int, default=20)
+    parser.add_argument("--cpu", action="store_true", help="CPU time, which is steady on a busy machine")
+    parser.add_argument("--only", default="", help="cases that have this in their name")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         text, scans = work / "text.pdf", work / "scans.pdf"
         write_text(text, asked.pages)
         write_scans(scans, text, asked.pages)
+        print(f"{machine()}; {'CPU' if asked.cpu else 'wall'} time")
         print(f"{'':24}{'docmill':>10}{'pdftoppm':>10}{'speed':>8}{'size':>8}")
         for name, source in (("text", text), ("scans", scans)):
-            compare(f"{name} to PNG", source, "png", ["-png"], work, asked.pages, max(1, asked.runs // 2))
-            compare(f"{name} to G4", source, "tiff-g4", ["-mono", "-tiff"], work, asked.pages, asked.runs)
-            packed = ["-mono", "-tiff", "-tiffcompression", "ccittfax4"]
-            compare(f"{name} to G4, both", source, "tiff-g4", packed, work, asked.pages, asked.runs)
+            packed = ["-tiffcompression", "ccittfax4"]
+            for case, to, flags, runs in (
+                (f"{name} to PNG", "png", ["-png"], max(1, asked.runs // 2)),
+                (f"{name} to G4", "tiff-g4", ["-mono", "-tiff"], asked.runs),
+                (f"{name} to G4, both", "tiff-g4", ["-mono", "-tiff", *packed], asked.runs),
+            ):
+                if asked.only in case:
+                    compare(case, source, to, flags, work, asked.pages, runs, cpu=asked.cpu)
 
 
-def compare(label: str, source: Path, to: str, flags: list[str], work: Path, pages: int, runs: int) -> None:
+def compare(
+    label: str, source: Path, to: str, flags: list[str], work: Path, pages: int, runs: int, *, cpu: bool
+) -> None:
     ours, theirs = work / "ours", work / "theirs"
     options = EngineOptions(
         target=target_from_name(to), options=ConvertOptions(dpi=DPI), workers=2, name="page"
@@ -90,7 +100,8 @@ def compare(label: str, source: Path, to: str, flags: list[str], work: Path, pag
         ]
         assert not any(process.wait() for process in running)
 
-    taken = medians({"docmill": docmill, "pdftoppm": pdftoppm}, runs=runs, warm=runs > 2)
+    clock = cpu_time if cpu else time.perf_counter
+    taken = medians({"docmill": docmill, "pdftoppm": pdftoppm}, runs=runs, warm=runs > 2, clock=clock)
     size = sum(path.stat().st_size for path in ours.iterdir()) / sum(
         p.stat().st_size for p in theirs.iterdir()
     )

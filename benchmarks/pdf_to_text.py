@@ -50,10 +50,9 @@ def main() -> None:
         same = alike((ours / "page.txt").read_text(), theirs.read_text())
     mine = seconds["docmill"] - seconds["docmill on 1"]
     peer = seconds["pdftotext"] - seconds["pdftotext on 1"]
+    clock = "CPU" if asked.cpu else "wall"
     print(machine())
-    print(
-        f"{asked.pages} pages, {'CPU' if asked.cpu else 'wall'} time: docmill {mine:.3f} s, pdftotext {peer:.3f} s"
-    )
+    print(f"{asked.pages} pages, {clock} time: docmill {mine:.3f} s, pdftotext {peer:.3f} s")
     print(f"  speed {peer / mine:.2f} of pdftotext (at least 1); words the same {same:.2%} (at least 99 %)")
 
 
