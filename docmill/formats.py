@@ -184,6 +184,7 @@ class Subsampling(StrEnum):
 
 
 BITS_PER_PIXEL = (1, 8, 24)
+_RASTER = "raster"
 BILEVEL = frozenset(
     {Compression.CCITT_RLE, Compression.CCITT_G3_1D, Compression.CCITT_G3_2D, Compression.CCITT_G4}
 )
@@ -192,7 +193,8 @@ BILEVEL = frozenset(
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a job asks for: the output format and, where set, the compression inside it, bits per pixel
-    (1, 8 gray or 24 colour) and JPEG's subsampling; `archive` puts the files into one ZIP.
+    (1, 8 gray or 24 colour) and JPEG's subsampling; `raster` makes a picture of each page also where the
+    format holds text; `archive` puts the files into one ZIP.
 
     Not set means that docmill chooses, losslessly. Raises `InvalidJobData` for a combination that cannot be.
     """
@@ -202,6 +204,7 @@ class Target:
     bits_per_pixel: int | None = None
     subsampling: Subsampling | None = None
     archive: bool = False
+    raster: bool = False
 
     def __post_init__(self) -> None:
         bits = self.bits_per_pixel
@@ -209,6 +212,8 @@ class Target:
             raise InvalidJobData(f"{bits} bits per pixel are not 1, 8 or 24")
         if self.compression in BILEVEL and bits not in (None, 1):
             raise InvalidJobData(f"{self.compression} holds 1 bit per pixel, not {bits}")
+        if self.raster and self.format is not PDF:
+            raise InvalidJobData(f"only PDF is made raster by that word, not {self.format.title}")
         is_jpeg = self.format is JPEG or self.compression is Compression.JPEG
         if is_jpeg and bits == 1:
             raise InvalidJobData("JPEG holds 8 or 24 bits per pixel, not 1")
@@ -219,6 +224,8 @@ class Target:
     def name(self) -> str:
         """The name that `--to` takes and `target_from_name` reads, e.g. `pdf`, `tiff-g4`, `png-8bit+zip`."""
         parts = [self.format.name]
+        if self.raster:
+            parts.append(_RASTER)
         if self.compression:
             parts.append(str(self.compression))
         if self.subsampling:
@@ -231,6 +238,7 @@ class Target:
 def target_from_name(name: str) -> Target:
     """The target that `--to` names: a format's name or ending and, each after a dash, the compression, JPEG's
     subsampling and the bits per pixel; `+zip` asks for one ZIP of all files. `tiff-lzw-8bit`, `png+zip`.
+    `pdf-raster` and a PDF with a compression (`pdf-g4`) are PDFs of pictures.
 
     Raises `InvalidJobData` for a name that is no format, and for parts that it cannot have.
     """
@@ -241,6 +249,9 @@ def target_from_name(name: str) -> Target:
     format = BY_NAME.get(stem) or BY_EXTENSION.get(stem)
     if format is None:
         raise InvalidJobData(f"'{name}' is no format that docmill knows", hint="see `docmill formats`")
+    raster = bool(parts) and parts[0] == _RASTER
+    if raster:
+        del parts[0]
     bits = None
     if parts and (match := re.fullmatch(r"(\d{1,3})bit", parts[-1], re.ASCII)):
         bits = int(match[1])
@@ -251,7 +262,9 @@ def target_from_name(name: str) -> Target:
         raise InvalidJobData(
             f"'{compression}' is no compression that docmill knows", hint=f"one of {', '.join(Compression)}"
         )
-    return Target(format, Compression(compression) if parts else None, bits, subsampling, bool(plus))
+    return Target(
+        format, Compression(compression) if parts else None, bits, subsampling, bool(plus), raster=raster
+    )
 
 
 def target_for(file_name: str, to: str | None = None) -> Target:
@@ -335,7 +348,7 @@ _RASTER_TARGETS = {
     RasterImageFormat.CCITT_GROUP3_2DIM: Target(TIFF, Compression.CCITT_G3_2D),
     RasterImageFormat.CCITT_GROUP4: Target(TIFF, Compression.CCITT_G4),
     RasterImageFormat.PNG: Target(PNG),
-    RasterImageFormat.RAS_PDF: Target(PDF),
+    RasterImageFormat.RAS_PDF: Target(PDF, raster=True),
     RasterImageFormat.RAS_PDF_G3_1DIM: Target(PDF, Compression.CCITT_G3_1D),
     RasterImageFormat.RAS_PDF_G3_2DIM: Target(PDF, Compression.CCITT_G3_2D),
     RasterImageFormat.RAS_PDF_G4: Target(PDF, Compression.CCITT_G4),

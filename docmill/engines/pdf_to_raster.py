@@ -14,18 +14,21 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
 from docmill.engines.base import EngineOptions, EngineResult, PageResult, Progress
-from docmill.engines.output.convert import MadePage, convert_pages
+from docmill.engines.output.collect import MadePage
+from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.pdfium_document import open_pdf, selected_pages
 from docmill.errors import CorruptDocument
+from docmill.formats import PDF
 from docmill.options import PixelBox
 from docmill.pictures import check_pixels
 
 _POINTS = 72
 # pdfium keeps sizes as 32 bit floats: 594.96 points are 2479.00009 pixels at 300 dpi, and mean 2479.
 _ROUNDING = 0.01
-# Above it a page is rendered and encoded in bands: 120 MB of colour at a time. A3 at 400 dpi is below.
+# Above it a page is rendered and encoded in bands: 120 MB of colour at a time. A3 at 400 dpi is below. Not
+# for PDF, where an image is one stream.
 _WHOLE_PIXELS = 40_000_000
 # Bands end where JPEG's blocks and TIFF's strips do.
 _BAND_STEP = 64
@@ -108,7 +111,7 @@ class _Renderer:
         width, height = self._pixels(points)
         check_pixels(width, height, self.options.max_page_pixels, page=number)
         rows = height
-        if width * height > _WHOLE_PIXELS:
+        if width * height > _WHOLE_PIXELS and self.plan.format is not PDF:
             rows = max(_BAND_STEP, _WHOLE_PIXELS // width // _BAND_STEP * _BAND_STEP)
         dpi = self.dpi, self.dpi
         if self.box:

@@ -20,7 +20,7 @@ from docmill.engines.output.page import CHANNELS, Color, PageImage, Rows, pack_b
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.raster.decoded import icc_fits
 from docmill.errors import UnsupportedConversion
-from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PNG, TIFF, WEBP, Compression, Format
+from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PDF, PNG, TIFF, WEBP, Compression, Format
 from docmill.options import Alpha, PixelBox
 from docmill.pictures import check_pixels
 
@@ -49,6 +49,7 @@ _FORMATS: dict[Format, _Holds] = {
     PCX: _Holds(bilevel=True, palette=True),
     JP2: _Holds(alpha=True),
     J2K: _Holds(alpha=True),
+    PDF: _Holds(bilevel=True, palette=True, cmyk=True),
 }
 _KINDS = {
     "1": (Color.GRAY, 1, False), "L": (Color.GRAY, 8, False), "LA": (Color.GRAY, 8, True),

@@ -11,7 +11,8 @@ import numpy as np
 
 from docmill.engines.base import EngineOptions, EngineResult, PageResult, Progress
 from docmill.engines.frames import PictureFile
-from docmill.engines.output.convert import MadePage, convert_pages
+from docmill.engines.output.collect import MadePage
+from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import Encoded, OutputPlan
 from docmill.engines.pixels import page_of

@@ -49,7 +49,8 @@ class EngineSpec:
 
     `entry` is `module:class`; `options` are the names of the `ConvertOptions` it honours beside
     `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by
-    output format; `archives` if it puts several files into one ZIP; `needs` the modules it imports, each with
+    output format; `raster` the formats of text of which it makes pictures; `archives` if it puts several
+    files into one ZIP; `needs` the modules it imports, each with
     the extra that brings it (empty: a plain dependency).
     """
 
@@ -62,6 +63,7 @@ class EngineSpec:
     compressions: frozenset[tuple[Format, Compression]] = frozenset()
     bits_per_pixel: frozenset[tuple[Format, int]] = frozenset()
     subsampling: frozenset[Format] = frozenset()
+    raster: frozenset[Format] = frozenset()
     archives: bool = False
     needs: tuple[tuple[str, str], ...] = ()
 
@@ -108,6 +110,11 @@ _RASTER_BITS = frozenset(
     | {(GIF, 1), (GIF, 8), (WEBP, 24)}
 )
 
+# Titles, splitting and the names of its files are left to the PDF editor, which comes after.
+_RASTER_PDF_OPTIONS = _RASTER_OPTIONS - {"page_names"}
+_RASTER_PDF_COMPRESSIONS = frozenset((PDF, compression) for compression in Compression)
+_RASTER_PDF_BITS = frozenset((PDF, bits) for bits in BITS_PER_PIXEL)
+
 ENGINES: tuple[EngineSpec, ...] = (
     EngineSpec(
         name="raster-to-pdf",
@@ -116,6 +123,7 @@ ENGINES: tuple[EngineSpec, ...] = (
         sources=RASTER_SOURCES,
         targets=frozenset({PDF}),
         options=frozenset({"dpi", "quality", "title", "alpha", "frames"}),
+        raster=frozenset({PDF}),
     ),
     EngineSpec(
         name="pdf-to-text",
@@ -159,6 +167,30 @@ ENGINES: tuple[EngineSpec, ...] = (
         subsampling=frozenset({TIFF, JPEG}),
         archives=True,
     ),
+    EngineSpec(
+        name="pdf-to-raster-pdf",
+        title="PDF pages rendered, as a PDF of pictures",
+        entry="docmill.engines.pdf_to_raster:PdfToRaster",
+        sources=frozenset({PDF}),
+        targets=frozenset({PDF}),
+        options=_RASTER_PDF_OPTIONS,
+        compressions=_RASTER_PDF_COMPRESSIONS,
+        bits_per_pixel=_RASTER_PDF_BITS,
+        subsampling=frozenset({PDF}),
+        raster=frozenset({PDF}),
+    ),
+    EngineSpec(
+        name="raster-to-raster-pdf",
+        title="images to PDF, in a compression or a number of bits that is asked for",
+        entry="docmill.engines.raster_to_raster:RasterToRaster",
+        sources=RASTER_SOURCES,
+        targets=frozenset({PDF}),
+        options=_RASTER_PDF_OPTIONS | {"alpha", "frames"},
+        compressions=_RASTER_PDF_COMPRESSIONS,
+        bits_per_pixel=_RASTER_PDF_BITS,
+        subsampling=frozenset({PDF}),
+        raster=frozenset({PDF}),
+    ),
 )
 
 
@@ -175,7 +207,7 @@ def plan_route(source: str, target: Target, options: ConvertOptions | None = Non
         known = sorted({t.name for s in ENGINES if format in s.sources for t in s.targets})
         raise UnsupportedConversion(
             f"{title} cannot be converted to {target.name}",
-            hint=f"{title} converts to {', '.join(known)}" if known else "see `docmill formats`",
+            hint=_what_is_possible(format, target, known),
         )
     for module, extra in missing(spec):
         raise MissingExtra(
@@ -209,10 +241,10 @@ def plan_merge(sources: Sequence[str], target: Target, options: ConvertOptions |
     editor = engine_spec(PDF_EDITOR)
     parts, honoured = [], editor.options | COMMON_OPTIONS
     for source in sources:
-        if BY_MIME_TYPE.get(source) is PDF:
+        if BY_MIME_TYPE.get(source) is PDF and target == Target(PDF):
             parts.append(Route(()))
             continue
-        part = plan_route(source, target)
+        part = Route(plan_route(source, target).steps[:1])
         parts.append(part)
         honoured |= engine_spec(part.steps[0].engine).options
     unused = sorted(options.changed().keys() - honoured)
@@ -261,6 +293,20 @@ def known_options() -> frozenset[str]:
     return frozenset(f.name for f in fields(ConvertOptions))
 
 
+def _what_is_possible(source: Format | None, target: Target, known: Sequence[str]) -> str:
+    if source is None or not known:
+        return "see `docmill formats`"
+    if target.format.name not in known:
+        return f"{source.title} converts to {', '.join(known)}"
+    # The format would do: what was asked for within it would not.
+    name = target.format.name
+    specs = [spec for spec in ENGINES if source in spec.sources]
+    bits = sorted({n for spec in specs for format, n in spec.bits_per_pixel if format is target.format})
+    ways = sorted({str(c) for spec in specs for format, c in spec.compressions if format is target.format})
+    options = [f"{name}-{way}" for way in ways] + [f"{name}-{n}bit" for n in bits]
+    return f"{source.title} converts to {', '.join([name, *options])}"
+
+
 def _engine_for(source: Format, target: Target) -> EngineSpec | None:
     for spec in ENGINES:
         if source in spec.sources and _writes(spec, target):
@@ -275,5 +321,6 @@ def _writes(spec: EngineSpec, target: Target) -> bool:
         and (target.compression is None or (format, target.compression) in spec.compressions)
         and (target.bits_per_pixel is None or (format, target.bits_per_pixel) in spec.bits_per_pixel)
         and (target.subsampling is None or format in spec.subsampling)
+        and (not target.raster or format in spec.raster)
         and (spec.archives or not target.archive)
     )

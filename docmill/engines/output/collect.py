@@ -1,4 +1,4 @@
-"""Encoded pages put together: one TIFF of all, a file a page, or either of them in a ZIP archive."""
+"""Encoded pages put together: one TIFF or PDF of all, a file a page, or either of them in a ZIP archive."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from docmill.engines.base import EngineOptions
+from docmill.engines.base import EngineOptions, PageResult
+from docmill.engines.output.pdf_file import PictureDocument
 from docmill.engines.output.plan import Encoded
 from docmill.engines.output.tiff_file import TiffFile
-from docmill.formats import TIFF, ZIP
+from docmill.errors import DocmillError
+from docmill.formats import PDF, TIFF, ZIP
 from docmill.options import PageNames
 
 # ZIP's first day, so that the same pages make the same archive.
@@ -23,12 +26,21 @@ _COPY = 1 << 20
 _NAME_BYTES = 200
 
 
+@dataclass(frozen=True, slots=True)
+class MadePage:
+    """A page that came out: its file, what the job's result says of it, and what of it could not be read."""
+
+    encoded: Encoded
+    result: PageResult
+    damage: DocmillError | None = None
+
+
 class Collector:
     """Takes the pages of a job in order; a context manager, whose `outputs` are complete after its end.
 
     A page's own file is named by the job's template, with its number in the source, or with its place in the
-    output where the job takes a page twice. TIFF holds all pages, unless the job gives a template. The only
-    page of a job without template has the document's name.
+    output where the job takes a page twice. TIFF and PDF hold all pages, unless the job gives a template.
+    The only page of a job without template has the document's name.
     """
 
     def __init__(self, options: EngineOptions, out_dir: Path, numbers: Sequence[int]) -> None:
@@ -42,7 +54,7 @@ class Collector:
         self._archive = out_dir / f"{self._name}.{ZIP.extension}" if options.target.archive else None
         self._all_in_one = (
             out_dir / f"{self._name}.{self._format.extension}"
-            if self._format is TIFF and template is None
+            if self._format in (TIFF, PDF) and template is None
             else None
         )
         self._stack = ExitStack()
@@ -58,11 +70,12 @@ class Collector:
             self._zip = None
             if self._archive:
                 self._zip = stack.enter_context(zipfile.ZipFile(self._archive, "w"))
-            self._tiff = None
+            self._file: TiffFile | PictureDocument | None = None
             if self._all_in_one:
                 if self._zip:
                     stack.callback(self._put_away, self._all_in_one)
-                self._tiff = stack.enter_context(TiffFile(self._all_in_one))
+                self._file = self._opened(self._all_in_one)
+                stack.enter_context(self._file)
                 self._files.append(self._all_in_one)
             self._stack = stack.pop_all()
         return self
@@ -70,24 +83,30 @@ class Collector:
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(*error)  # type: ignore[arg-type]
 
-    def add(self, encoded: Encoded, number: int, place: int) -> None:
+    def add(self, page: MadePage, number: int, place: int) -> None:
         """Take over a page's file: page `number` of the source, the `place`th (from 1) of the output."""
-        if self._tiff:
-            self._add_to(self._tiff, encoded)
+        if self._file:
+            self._add_to(self._file, page)
             return
         path = self._out_dir / self._page_name(place if self._by_place else number)
-        if encoded.tiff:
-            with TiffFile(path) as tiff:
-                self._add_to(tiff, encoded)
+        if page.encoded.tiff:
+            with self._opened(path) as file:
+                self._add_to(file, page)
         else:
-            encoded.path.replace(path)
+            page.encoded.path.replace(path)
         self._files.append(path)
         self._put_away(path)
 
-    def _add_to(self, tiff: TiffFile, encoded: Encoded) -> None:
-        assert encoded.tiff
-        tiff.add(encoded.tiff)
-        encoded.path.unlink()
+    def _opened(self, path: Path) -> TiffFile | PictureDocument:
+        return PictureDocument(path) if self._format is PDF else TiffFile(path)
+
+    def _add_to(self, file: TiffFile | PictureDocument, page: MadePage) -> None:
+        assert page.encoded.tiff
+        if isinstance(file, PictureDocument):
+            file.add(page.encoded.tiff, page.result)
+        else:
+            file.add(page.encoded.tiff)
+        page.encoded.path.unlink()
 
     def _page_name(self, page: int) -> str:
         if self._is_alone:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
-from docmill.engines.output.collect import Collector
+from docmill.engines.output.collect import Collector, MadePage
 from docmill.engines.output.page import PageImage
-from docmill.engines.output.plan import Encoded, OutputPlan
+from docmill.engines.output.plan import OutputPlan
 from docmill.errors import CorruptDocument, DocmillError, EngineCrashed, EngineFailed, LimitExceeded
 from docmill.options import BadPage, OnError
 from docmill.processes import map_in_children
 
 # Limits that one page can reach while the others stay within them.
 _LIMITS_OF_A_PAGE = frozenset({"page pixels", "memory"})
-
-
-@dataclass(frozen=True, slots=True)
-class MadePage:
-    """A page that came out: its file, what the job's result says of it, and what of it could not be read."""
-
-    encoded: Encoded
-    result: PageResult
-    damage: DocmillError | None = None
 
 
 def convert_pages(
@@ -73,7 +63,7 @@ def convert_pages(
             if page.damage:
                 failures.append(PageFailure(number, page.damage.to_dict()))
             pages.append(page.result)
-            collector.add(page.encoded, number, place)
+            collector.add(page, number, place)
     return EngineResult(collector.outputs, tuple(pages), tuple(failures))
 
 

@@ -22,6 +22,7 @@ from docmill.formats import (
     J2K,
     JP2,
     JPEG,
+    PDF,
     PNG,
     TIFF,
     WEBP,
@@ -105,7 +106,7 @@ class OutputPlan:
         how = _describe(page)
         if self.format is PNG:
             write_png(page, path)
-        elif self.format is TIFF:
+        elif self.format in (TIFF, PDF):
             compression = self.compression or _lossless(page)
             tiff = write_tiff_page(
                 page,
@@ -113,6 +114,7 @@ class OutputPlan:
                 compression,
                 quality=self.quality or DEFAULT_JPEG_QUALITY,
                 subsampling=self.subsampling,
+                one_strip=self.format is PDF,
             )
             return Encoded(path, tiff, f"{how}, {_COMPRESSION_TITLES[compression]}")
         else:

@@ -51,6 +51,11 @@ class TiffField:
     count: int
     data: bytes
 
+    @property
+    def first(self) -> int:
+        """The first value, of a type of whole numbers."""
+        return int.from_bytes(self.data[: len(self.data) // self.count], "little")
+
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
@@ -69,14 +74,18 @@ def write_tiff_page(
     *,
     quality: int,
     subsampling: Subsampling,
+    one_strip: bool = False,
 ) -> TiffPage:
-    """Encode a page's strips into `path`; bilevel compressions want 1 bit gray, JPEG 8 bits a sample."""
+    """Encode a page's strips into `path`; bilevel compressions want 1 bit gray, JPEG 8 bits a sample.
+
+    `one_strip` wants a page that is whole.
+    """
     fields = {tag: _ascii(text) for tag, text in page.texts.items()}
     fields |= _pixel_fields(page, compression)
     fields |= _resolution_fields(page.dpi)
     if page.icc:
         fields[Tag.ICC_PROFILE] = TiffField(UNDEFINED, len(page.icc), page.icc)
-    rows = _rows_per_strip(page, compression)
+    rows = page.height if one_strip else _rows_per_strip(page, compression)
     fields[Tag.ROWS_PER_STRIP] = _long(rows)
     if compression is Compression.JPEG:
         strips = _jpeg_strips(page, rows, quality, subsampling, fields)
