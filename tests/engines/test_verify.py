@@ -164,6 +164,18 @@ def test_an_output_that_is_no_pdf_is_found(tmp_path: Path) -> None:
         verify(sources, options, result, 0)
 
 
+@pytest.mark.parametrize("to", ["pdf-raster", "pdf-g4", "pdf-1bit", "pdf-8bit", "pdf-jpeg-420"])
+def test_a_pdf_of_pictures_is_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str) -> None:
+    made = convert(many_pages(tmp_path / "a.tif"))[2].outputs[0]
+    sources, options, result = convert(made, to, dpi=120)
+    verify(sources, options, result, LONG)
+    with pikepdf.open(result.outputs[0], allow_overwriting_input=True) as pdf:
+        pdf.pages.reverse()
+        pdf.save(result.outputs[0])
+    with pytest.raises(EngineFailed, match=r"looks different|points in the output"):
+        verify(sources, options, result, LONG)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"pages": "4,2"}, {"rotate": 90}, {"rotate": 270, "pages": "5"}, {"split": 2}]
 )

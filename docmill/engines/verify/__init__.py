@@ -23,7 +23,7 @@ from docmill.engines.base import EngineOptions, EngineResult, PageResult
 from docmill.engines.verify.expected import HINT, Source, SourcePage, check_page_count, source_pages
 from docmill.engines.verify.pdfium import PdfPages
 from docmill.errors import EngineFailed
-from docmill.formats import BILEVEL, GIF, JPEG, PDF, PNG, TIFF, WEBP
+from docmill.formats import BILEVEL, GIF, JPEG, PDF, PNG, TIFF, WEBP, Target
 
 if TYPE_CHECKING:
     from docmill.engines.verify.images import ImagePages, SmallPicture
@@ -159,6 +159,7 @@ class _Comparison:
     def with_pdf(self, output: PdfPages, place: int, made: PageResult, page: SourcePage) -> None:
         """Raise `EngineFailed` where a page of a PDF does not look like that of its source."""
         from docmill.engines.verify import compare
+        from docmill.engines.verify.images import SmallPicture
 
         size = compare.small_size(page.width_pt or 1, page.height_pt or 1, self._pixels(page))
         if size is None:
@@ -172,8 +173,13 @@ class _Comparison:
             raise EngineFailed(
                 f"page {made.source_page} of the output cannot be read", hint=HINT, page=made.source_page
             )
-        tolerance = compare.Tolerance.CLOSE if source.is_exact else compare.Tolerance.WIDE
-        if not compare.same(source.image, compare.from_bgrx(drawn, size), tolerance):
+        picture = SmallPicture(compare.from_bgrx(drawn, size))
+        if self._alike(source, picture):
+            return
+        # A PDF of pictures: as for other pictures.
+        has_pixels = self._options.target != Target(PDF) and made.width_px
+        shown = self._large(page, size, (made.width_px, made.height_px)) if has_pixels else None
+        if shown is None or not self._alike(shown, picture):
             raise _looks_other(made)
 
     def with_images(self, output: ImagePages, place: int, made: PageResult, page: SourcePage) -> None:
