@@ -9,6 +9,7 @@ from docmill.errors import CorruptDocument, PasswordRequired, PasswordWrong
 from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import PDF
 from docmill.pictures import check_page_count
+from docmill.user_unit import user_units
 
 _ERROR_PASSWORD, _ERROR_SECURITY = 4, 5
 
@@ -40,15 +41,16 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
         check_page_count(count, max_pages)
         if count == 0:
             raise CorruptDocument("the PDF has no pages")
+        units = user_units(path, password)
         return DocumentFacts(
             PDF.mime_type,
-            tuple(_page(document, number) for number in range(count)),
+            tuple(_page(document, number, units.get(number, 1.0)) for number in range(count)),
             encrypted=pdfium_c.FPDF_GetSecurityHandlerRevision(document) >= 0,
             title=document.get_metadata_value("Title"),
         )
 
 
-def _page(document: Any, index: int) -> PageFacts:
+def _page(document: Any, index: int, unit: float) -> PageFacts:
     import pypdfium2 as pdfium
 
     try:
@@ -56,4 +58,4 @@ def _page(document: Any, index: int) -> PageFacts:
     except pdfium.PdfiumError:
         # One bad page is the engine's to report, by the job's on_error.
         width, height = 0.0, 0.0
-    return PageFacts(0, 0, width, height)
+    return PageFacts(0, 0, width * unit, height * unit)

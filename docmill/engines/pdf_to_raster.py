@@ -23,6 +23,7 @@ from docmill.errors import CorruptDocument
 from docmill.formats import PDF
 from docmill.options import PixelBox
 from docmill.pictures import check_pixels
+from docmill.user_unit import user_units
 
 _POINTS = 72
 # pdfium keeps sizes as 32 bit floats: 594.96 points are 2479.00009 pixels at 300 dpi, and mean 2479.
@@ -61,6 +62,7 @@ class _Renderer:
         self.plan = OutputPlan.of(options)
         self.box = PixelBox.parse(options.options.size) if options.options.size else None
         self.dpi = options.options.dpi or options.default_dpi
+        self.units = user_units(source, options.password)
         self._opened: AbstractContextManager[pypdfium2.PdfDocument] | None = None
         self._document: pypdfium2.PdfDocument | None = None
         self._buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -75,7 +77,8 @@ class _Renderer:
         try:
             if form:
                 pdfium.FORM_OnAfterLoadPage(page, form)
-            points = pdfium.FPDF_GetPageWidthF(page), pdfium.FPDF_GetPageHeightF(page)
+            unit = self.units.get(number - 1, 1.0)
+            points = pdfium.FPDF_GetPageWidthF(page) * unit, pdfium.FPDF_GetPageHeightF(page) * unit
             image = self._image(number, points)
             image.bands = self._bands(page, form, image)
             encoded = self.plan.encode(image, path)
@@ -91,7 +94,9 @@ class _Renderer:
         """A white page as large as that page, as far as its size can be told."""
         size = pdfium.FS_SIZEF()
         known = pdfium.FPDF_GetPageSizeByIndexF(self._open(), number - 1, size)
-        image = self._image(number, (size.width, size.height) if known and size.width > 0 else _A4)
+        unit = self.units.get(number - 1, 1.0)
+        points = size.width * unit, size.height * unit
+        image = self._image(number, points if known and size.width > 0 else _A4)
         tops = range(0, image.height, image.band_rows)
         image.bands = (
             np.full((min(image.band_rows, image.height - top), image.row_bytes), 0xFF, np.uint8)

@@ -6,13 +6,15 @@ from typing import Any
 
 from pikepdf import Array, Name, Object
 
+from docmill.user_unit import unit_of
+
 # What a page without a usable box is, as pdfium and qpdf take it: US Letter.
 _LETTER = (0.0, 0.0, 612.0, 792.0)
 
 
 def shown_size(page: Object) -> tuple[float, float]:
-    """Width and height in points: the crop box within the media box, turned by /Rotate (ISO 32000-1,
-    14.11.2)."""
+    """Width and height in points: the crop box within the media box, turned by /Rotate, by UserUnit
+    (ISO 32000-1, 14.11.2)."""
     media = _box(page.get(Name.MediaBox)) or _LETTER
     crop = _box(page.get(Name.CropBox)) or media
     x0, y0, x1, y1 = (
@@ -23,7 +25,8 @@ def shown_size(page: Object) -> tuple[float, float]:
     )
     if x0 >= x1 or y0 >= y1:
         x0, y0, x1, y1 = media
-    size = (x1 - x0, y1 - y0)
+    unit = unit_of(page)
+    size = ((x1 - x0) * unit, (y1 - y0) * unit)
     return size if rotation(page) % 180 == 0 else (size[1], size[0])
 
 

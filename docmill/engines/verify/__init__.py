@@ -81,7 +81,7 @@ def _verify_pdf(pairs: Sequence[Pair], options: EngineOptions, result: EngineRes
             # Of many files the first stands for all; each has been made in the same way.
             reached = [pair for pair in pairs if pair[0] < len(readers[0])]
         for place, made, page in reached[:: max(1, len(reached) // MAX_SIZES)]:
-            _same_size(readers[0].size_pt(place), page, made)
+            _same_size(readers[0], place, page, made)
         comparison = _Comparison(options, stack)
         for place, made, page in _samples([pair for pair in reached if _is_quick(pair[2], seconds)], seconds):
             comparison.with_pdf(readers[0], place, made, page)
@@ -106,17 +106,21 @@ def _same_count(found: int, expected: int) -> None:
         raise EngineFailed(f"the output has {found} pages where it should have {expected}", hint=HINT)
 
 
-def _same_size(found: tuple[float, float], page: SourcePage, made: PageResult) -> None:
-    expected = (page.width_pt, page.height_pt)
-    # pdfium does not tell UserUnit, in which pages of more than 200 inches are.
-    if not all(expected) or max(expected) > 14400:
+def _same_size(output: PdfPages, place: int, page: SourcePage, made: PageResult) -> None:
+    found, expected = output.size_pt(place), (page.width_pt, page.height_pt)
+    if not all(expected) or _is_size(found, expected):
         return
-    if any(abs(a - b) > max(0.6, 0.003 * b) for a, b in zip(found, expected, strict=True)):
+    unit = output.user_units().get(place, 1.0)
+    if not _is_size((found[0] * unit, found[1] * unit), expected):
         raise EngineFailed(
             f"page {made.source_page} is {_points(found)} in the output, {_points(expected)} in the source",
             hint=HINT,
             page=made.source_page,
         )
+
+
+def _is_size(found: tuple[float, float], expected: tuple[float, float]) -> bool:
+    return all(abs(a - b) <= max(0.6, 0.003 * b) for a, b in zip(found, expected, strict=True))
 
 
 def _points(size: tuple[float, float]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from docmill.errors import EngineFailed
+from docmill.user_unit import user_units
 
 _BGRX = 3
 _ANNOTATIONS = 1
@@ -29,6 +30,8 @@ class PdfPages:
         if not self._document:
             raise EngineFailed(f"{path.name} cannot be opened again by pdfium")
         self._library = _library()
+        self._path, self._password = path, password
+        self._units: dict[int, float] | None = None
         self._form, self._form_info = None, ctypes.create_string_buffer(_FORM_INFO)
         if self._library.FPDF_GetFormType(self._document):
             # Its first field is the version, 2; callbacks that are null are not called.
@@ -49,6 +52,12 @@ class PdfPages:
         size = (ctypes.c_float * 2)()
         self._library.FPDF_GetPageSizeByIndexF(self._document, index, size)
         return size[0], size[1]
+
+    def user_units(self) -> dict[int, float]:
+        """UserUnit by index, where it is not 1; read once, and only where it is asked for."""
+        if self._units is None:
+            self._units = user_units(self._path, self._password)
+        return self._units
 
     def drawn(self, index: int, width: int, height: int, turned: int = 0) -> bytes | None:
         """A page with its form fields drawn on white, `turned` by so many degrees clockwise: rows of BGRX
