@@ -137,6 +137,11 @@ class ConvertOptions:
             PageNames(self.page_names)
         object.__setattr__(self, "bad_page", _member(BadPage, "bad_page", self.bad_page))
         object.__setattr__(self, "on_error", _member(OnError, "on_error", self.on_error))
+        if self.bad_page is not BadPage.SKIP and self.on_error is not OnError.RESUME:
+            raise InvalidJobData(
+                f"bad_page {self.bad_page} has no meaning where a failed page ends the job",
+                hint="set on_error to resume as well",
+            )
 
     def _check_pdf_options(self) -> None:
         if self.rotate is not None and self.rotate not in (0, 90, 180, 270):
@@ -167,6 +172,9 @@ class ConvertOptions:
     def changed(self) -> dict[str, Any]:
         """The options that were set, by name: what the engine's specification must honour."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+OPTION_NAMES = tuple(f.name for f in fields(ConvertOptions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,25 +151,31 @@ def load(
     from docmill.documents.load import load_document
 
     source = request.sources[index]
-    with _in_phase(Phase.LOAD):
-        _refuse_same_place(request)
+    with _in_phase(Phase.LOAD), _naming(request, index):
+        if index == 0:
+            _check_target(work, request)
         password = _password(work, request)
         sandbox = Sandbox(work.settings)
 
         def probe(path: Path, name: str) -> DocumentFacts:
             return sandbox.probe_blocking(path, name, password, abort=abort)
 
-        directory = _make_folder(work.source_dir(index))
+        directory = make_folder(work.source_dir(index))
         if source.startswith(DOCUMENT_SCHEME):
-            return _from_cache(work, source, directory)
-        return load_document(
-            source,
-            into=directory,
-            limits=LoadLimits.from_settings(work.settings),
-            secrets=work.secrets,
-            probe=probe,
-            progress=lambda done, total: refuse_aborted(abort),
-        )
+            document = _from_cache(work, source, directory)
+        else:
+            document = load_document(
+                source,
+                into=directory,
+                limits=LoadLimits.from_settings(work.settings),
+                secrets=work.secrets,
+                probe=probe,
+                progress=lambda done, total: refuse_aborted(abort),
+            )
+        if len(request.sources) == 1 and (request.target or request.to):
+            # What cannot be done is told before it is cached.
+            plan_route(document.facts.mime_type, targets.target_of(request), request.options)
+        return document
 
 
 def refuse_aborted(abort: AbortFlag | None) -> None:
@@ -259,7 +265,7 @@ def prepare(
         encrypt_owner_password=_resolved(work, request, "encrypt_owner_password"),
     )
     shutil.rmtree(work.output_dir, ignore_errors=True)
-    return route, options, _make_folder(work.output_dir)
+    return route, options, make_folder(work.output_dir)
 
 
 def stage(
@@ -320,7 +326,7 @@ def commit(
     )
 
 
-def _make_folder(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     """A folder in scratch; raises `LimitExceeded` where scratch is full, `EngineFailed` if it is sealed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -412,6 +418,35 @@ def _output_stem(request: ConvertRequest, document: LoadedDocument) -> str:
     if request.target and not targets.is_folder(request.target):
         return Path(targets.last_name(request.target)).stem
     return Path(document.name).stem or "document"
+
+
+@contextlib.contextmanager
+def _naming(request: ConvertRequest, index: int) -> Iterator[None]:
+    """Say which of several sources an error is about."""
+    try:
+        yield
+    except DocmillError as error:
+        name = wording.short_name(request.sources[index])
+        if len(request.sources) > 1 and name not in error.message:
+            error.message = f"{name}: {error.message}"
+        raise
+
+
+def _check_target(work: Workspace, request: ConvertRequest) -> None:
+    """Refuse before the work what publishing would refuse after it."""
+    from docmill.documents.publish import check_target
+
+    _refuse_same_place(request)
+    if request.target is None:
+        return
+    one_file = targets.is_one_file(request)
+    check_target(
+        targets.destination(request, 1 if one_file else 2),
+        overwrite=request.overwrite,
+        run_id=work.run_id,
+        rerun=work.attempt > 1,
+        allow_non_atomic=work.settings.allow_non_atomic_publish,
+    )
 
 
 def _refuse_same_place(request: ConvertRequest) -> None:

@@ -18,6 +18,8 @@ from docmill.errors import InvalidJobData
 
 PREFIX = "DOCMILL_"
 VERIFY_MODES = ("fail", "warn", "off")
+#: What the tests and the compose file have for themselves.
+_OTHERS = (f"{PREFIX}TEST_", f"{PREFIX}DATABASE_PASSWORD")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 HOUR, DAY = 3600, 86400
 
@@ -92,6 +94,7 @@ class Settings:
             text = environ.get(variable(f.name), "").strip()
             if text:
                 values[f.name] = _parse(variable(f.name), text, f.metadata["kind"])
+        _warn_of_unknown(environ)
         return cls(**values)
 
     @property
@@ -103,6 +106,28 @@ class Settings:
 def variable(name: str) -> str:
     """The environment variable of a setting, e.g. `DOCMILL_MAX_PAGE_PIXELS`."""
     return PREFIX + name.upper()
+
+
+_told: set[str] = set()
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    """Tell, once, of variables that look like settings and are none: a limit that was mistyped holds nothing.
+
+    Not an error: Kubernetes, for one, sets variables of its own for a service that is named docmill.
+    """
+    names = [name for name in environ if name.startswith(PREFIX) and name not in _told]
+    known = {variable(f.name) for f in fields(Settings)}
+    for name in names:
+        _told.add(name)
+        if name in known or name.startswith(_OTHERS):
+            continue
+        import difflib
+        import logging
+
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "the README lists them"
+        logging.getLogger(__name__).warning("%s is no setting of docmill (%s)", name, hint)
 
 
 _UNITS: dict[str, dict[str, float]] = {

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docmill.formats import Target, target_for
+from docmill.errors import InvalidJobData
+from docmill.formats import BY_EXTENSION, JSON, PDF, TEXT, TIFF, ZIP, Target, target_for
 from docmill.request import ConvertRequest
+
+_ONE_FILE = frozenset({PDF, TIFF, TEXT, JSON})
 
 
 def target_of(request: ConvertRequest) -> Target:
@@ -32,6 +35,25 @@ def folder_of(target: str) -> str:
 def is_folder(target: str) -> bool:
     """Whether a target names a folder: it ends with a slash, or is one on this host."""
     return target.endswith("/") or ("://" not in target and Path(target).is_dir())
+
+
+def is_one_file(request: ConvertRequest) -> bool:
+    """Whether all pages go into the one file that the target names; raises `InvalidJobData`."""
+    target = target_of(request)
+    holds_all = target.archive or target.format in _ONE_FILE
+    return holds_all and request.options.split is None and not is_folder(request.target or "")
+
+
+def refuse_misleading_name(request: ConvertRequest) -> None:
+    """Refuse a target that ends as files of another format do: whoever typed it meant one of the two."""
+    name = last_name(request.target or "")
+    ending = name.rpartition(".")[2].lower() if "." in name and not is_folder(request.target or "") else ""
+    named, asked = BY_EXTENSION.get(ending), target_of(request).format
+    if named is not None and named not in (asked, ZIP):
+        raise InvalidJobData(
+            f"'{name}' ends like {named.title}, but {request.to} is asked for",
+            hint=f"end it with .{asked.extension}, or leave out --to",
+        )
 
 
 def last_name(uri: str) -> str:

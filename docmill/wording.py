@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from docmill.documents.model import LoadedDocument
 from docmill.errors import InvalidJobData
@@ -27,6 +28,12 @@ def describe_conversion(converted: Converted) -> str:
     failed = f", {plural(len(result.failures), 'page')} failed" if result.failures else ""
     pages = plural(len(result.pages), "page")
     return f"{pages}{failed}, {converted.route}, {converted.seconds:.1f} s"
+
+
+def describe_failure(failure: Mapping[str, Any]) -> str:
+    """A page that was left out, in a line: `page 3: its data end early`."""
+    page, message = failure.get("page"), str(failure.get("message") or "failed")
+    return message if not page or f"page {page}" in message else f"page {page}: {message}"
 
 
 def label(request: ConvertRequest) -> str:

@@ -7,17 +7,18 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from docmill import pipeline, targets
+from docmill import pipeline, targets, wording
 from docmill.cleanup import clean_daily
 from docmill.cli.display import display_for
-from docmill.cli.main import report
+from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.parser import convert_options, password_reference
+from docmill.documents.load import spool_stream
+from docmill.documents.model import LoadLimits
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -32,26 +33,33 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
         raise InvalidJobData("several sources cannot go to standard output", hint="name a file or folder")
-    with _streams(arguments) as request:
-        format = targets.target_of(request).format
-        if targets.is_folder(arguments.target):
-            requests = [replace(request, sources=(source,)) for source in request.sources]
-        elif len(request.sources) == 1 or format is PDF:
-            requests = [request]
-        else:
-            raise InvalidJobData(
-                f"several sources need a target folder or a PDF, and '{arguments.target}' is neither",
-                hint="end its name with a slash",
-            )
+    with _streams(arguments, settings) as request:
+        requests = _split(request, arguments.target)
         if arguments.direct:
             results = _direct(arguments, requests, settings)
         else:
             from docmill.cli.flowrun import convert_with_prefect
 
             results = convert_with_prefect(arguments, requests, settings)
-        code = _report_all(arguments, results)
+        code = _report_all(arguments, requests, results)
     clean_daily(settings)
     return code
+
+
+def _split(request: ConvertRequest, target: str) -> list[ConvertRequest]:
+    """The jobs that the command line asks for."""
+    targets.refuse_misleading_name(request)
+    if targets.is_folder(target):
+        return [replace(request, sources=(source,)) for source in request.sources]
+    if len(request.sources) == 1:
+        return [request]
+    # A folder's name that was mistyped must not become a file of them all.
+    if targets.target_of(request).format is not PDF or not target.lower().endswith(".pdf"):
+        raise InvalidJobData(
+            f"several sources need a target folder or a PDF, and '{target}' is neither",
+            hint="end a folder's name with /, that of a PDF of them all with .pdf",
+        )
+    return [request]
 
 
 def _direct(
@@ -65,11 +73,17 @@ def _direct(
                 yield error
 
 
-def _report_all(arguments: argparse.Namespace, results: Iterator[ConvertOutcome | DocmillError]) -> int:
+def _report_all(
+    arguments: argparse.Namespace,
+    requests: Sequence[ConvertRequest],
+    results: Iterator[ConvertOutcome | DocmillError],
+) -> int:
     codes = []
-    for result in results:
+    several = len(requests) > 1
+    for request, result in zip(requests, results, strict=False):
+        source = request.sources[0] if several else ""
         if isinstance(result, DocmillError):
-            codes.append(report(result, arguments))
+            codes.append(report(result, arguments, source))
             continue
         codes.append(EXIT_WITH_ERRORS if result.failures else 0)
         if arguments.json:
@@ -77,12 +91,10 @@ def _report_all(arguments: argparse.Namespace, results: Iterator[ConvertOutcome 
         if arguments.json:
             continue
         for failure in result.failures:
-            print(f"docmill: page {failure['page']} failed: {failure['message']}", file=sys.stderr)
+            print(error_line(wording.describe_failure(failure), source), file=sys.stderr)
         for note in () if arguments.quiet else result.notes:
             print(f"docmill: note: {note}", file=sys.stderr)
-    if len(codes) == 1 or not any(codes):
-        return codes[0]
-    return EXIT_WITH_ERRORS
+    return overall_code(codes)
 
 
 def _absolute(name: str) -> str:
@@ -93,7 +105,7 @@ def _absolute(name: str) -> str:
 
 
 @contextmanager
-def _streams(arguments: argparse.Namespace) -> Iterator[ConvertRequest]:
+def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[ConvertRequest]:
     """The request of the command line, standard input and output being files in it."""
     request = ConvertRequest(
         sources=tuple(_absolute(source) for source in arguments.sources),
@@ -106,24 +118,29 @@ def _streams(arguments: argparse.Namespace) -> Iterator[ConvertRequest]:
     if STANDARD_STREAM not in (*request.sources, request.target):
         yield request
         return
-    with tempfile.TemporaryDirectory(prefix="docmill-") as folder:
+    if request.target == STANDARD_STREAM:
+        if not request.to:
+            raise InvalidJobData("standard output has no ending to tell the format", hint="name it: --to pdf")
+        if arguments.json:
+            raise InvalidJobData("--json and the document cannot both go to standard output")
+    work = pipeline.Workspace(settings)
+    try:
+        folder = pipeline.make_folder(work.root)
         if STANDARD_STREAM in request.sources:
-            spool = Path(folder) / "stdin"
-            with spool.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            spool = folder / "stdin"
+            limits = LoadLimits.from_settings(settings)
+            spool_stream(sys.stdin.buffer, spool, limits, shown="standard input")
             request = replace(
                 request, sources=tuple(str(spool) if s == STANDARD_STREAM else s for s in request.sources)
             )
         if request.target != STANDARD_STREAM:
             yield request
             return
-        if not request.to:
-            raise InvalidJobData("standard output has no ending to tell the format", hint="name it: --to pdf")
-        if arguments.json:
-            raise InvalidJobData("--json and the document cannot both go to standard output")
-        output = Path(folder) / f"stdout.{targets.target_of(request).format.extension}"
+        output = folder / f"stdout.{targets.target_of(request).format.extension}"
         yield replace(request, target=str(output))
         if output.exists():
             with output.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
+    finally:
+        work.remove()

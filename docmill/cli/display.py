@@ -20,19 +20,24 @@ def display_for(arguments: argparse.Namespace) -> Iterator[Observer]:
     if arguments.quiet or arguments.json:
         yield Silent()
     elif sys.stderr.isatty():
-        bar = Bar()
+        bar = Bar(arguments.target)
         try:
             yield bar
         finally:
             bar.close()
     else:
-        yield Lines()
+        yield Lines(arguments.target)
 
 
 class Lines:
-    """One line a stage on standard error."""
+    """One line a stage on standard error; `target` is what the command line says."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
 
     def stage(self, phase: Phase, message: str) -> None:
+        if phase is Phase.PUBLISH and self._target == "-":
+            message = "standard output"  # not the file in scratch that it comes from
         print(f"{phase}: {message}", file=sys.stderr, flush=True)
 
     def progress(self, progress: Progress) -> None:
@@ -45,7 +50,8 @@ class Bar(Lines):
     #: A conversion shorter than this shows no bar: importing rich would take longer than the job.
     PATIENCE = 0.3
 
-    def __init__(self) -> None:
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
         self._started = time.monotonic()
         self._bar: Any = None
         self._task: Any = None

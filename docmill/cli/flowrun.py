@@ -38,6 +38,7 @@ def convert_with_prefect(
     with prefect_api(settings, say) as wait_until_ready:
         from docmill.flows.convert import convert_document
         from docmill.jobs.background import BackgroundLoop
+        from docmill.jobs.failures import prefect_failures
         from docmill.jobs.watch import AbortReason, stop_all_jobs
         from docmill.tasks.reporting import current_observer
 
@@ -45,7 +46,8 @@ def convert_with_prefect(
 
         async def run(request: ConvertRequest, observer: Observer) -> ConvertOutcome | DocmillError:
             current_observer.set(observer)
-            state = await convert_document(request, return_state=True)
+            with prefect_failures():
+                state = await convert_document(request, return_state=True)
             result = await state.aresult(raise_on_failure=False)
             if isinstance(result, ConvertOutcome | DocmillError):
                 return result

@@ -7,7 +7,7 @@ import itertools
 import json
 
 from docmill import pipeline, wording
-from docmill.cli.main import report
+from docmill.cli.main import overall_code, report
 from docmill.cli.parser import password_reference
 from docmill.documents.model import LoadedDocument
 from docmill.errors import DocmillError
@@ -20,18 +20,19 @@ from docmill.settings import Settings
 def run(arguments: argparse.Namespace) -> int:
     """Print the facts of each file; a file that fails does not stop the others."""
     settings = Settings.from_env()
-    code = 0
+    codes = []
     for source in arguments.sources:
         work = pipeline.Workspace(settings)
         request = ConvertRequest(sources=(source,), password=password_reference(arguments))
         try:
             document = pipeline.load(work, request)
             print(_json(document) if arguments.json else "\n".join(_lines(document)))
+            codes.append(0)
         except DocmillError as error:
-            code = report(error, arguments)
+            codes.append(report(error, arguments, source))
         finally:
             work.remove()
-    return code
+    return overall_code(codes)
 
 
 def _json(document: LoadedDocument) -> str:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docmill import targets
+from docmill.cli.main import error_line
 from docmill.cli.parser import convert_options, password_reference
 from docmill.errors import (
     ERRORS,
@@ -71,6 +73,8 @@ def _run(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: S
         overwrite=arguments.overwrite,
         password=password_reference(arguments),
     )
+    if arguments.target is not None:
+        targets.refuse_misleading_name(request)
     job_data = JobData(job_name=arguments.name) if arguments.name else JobData()
     job = runner.submit(request, job_data=job_data, user_token=arguments.user, job_token=arguments.job)
     if arguments.json:
@@ -92,7 +96,14 @@ def _status(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings
 
 
 def _abort(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
-    runner.abort_convert_job(*_pair(arguments, settings))
+    user, job = _pair(arguments, settings)
+    before = runner.query_convert_job_status(user, job)
+    runner.abort_convert_job(user, job)
+    if before is not None and before.is_completed:
+        print(
+            f"docmill: the job was over before, and stays as it is: {before.job_status_message}",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -141,7 +152,7 @@ def _tell_end(status: StatusJobData, arguments: argparse.Namespace) -> int:
         print(json.dumps(status.to_wire(), ensure_ascii=False), flush=True)
     else:
         for message in status.error_messages:
-            print(f"docmill: {message}", file=sys.stderr)
+            print(error_line(message), file=sys.stderr)
         if status.output_document_uri:
             print(status.output_document_uri, flush=True)
     return exit_code(status)

@@ -39,9 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from rich.console import Console
 
-    # In a file or a pipe nothing is cut off.
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    console.print(table(jobs) if jobs else "no jobs")
+    if sys.stdout.isatty():
+        Console().print(table(jobs) if jobs else "no jobs")
+        return 0
+    # In a file or a pipe nothing is cut off, and no line is filled up with blanks.
+    with (console := Console(width=PIPE_WIDTH)).capture() as captured:
+        console.print(table(jobs) if jobs else "no jobs")
+    for line in captured.get().splitlines():
+        print(line.rstrip())
     return 0
 
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 
 from docmill import __version__
 from docmill.cli.parser import build_parser
-from docmill.errors import EXIT_CODES, EXIT_DEFECT, DocmillError, JobAborted
+from docmill.errors import (
+    EXIT_CODES,
+    EXIT_DEFECT,
+    EXIT_WITH_ERRORS,
+    DestinationFull,
+    DocmillError,
+    JobAborted,
+)
+from docmill.options import OPTION_NAMES
 
 #: Commands whose first work is in the sandbox: its server starts while they import what they need.
 WARM = frozenset({"convert", "info"})
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report(JobAborted("stopped"), options)
     except BrokenPipeError:
         # The reader of our output went away, as in `docmill formats | head`.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_DEFECT
     except Exception as error:
+        if failure := _output_failure(error):
+            _drop_output()
+            return report(failure, options)
         if options.verbose:
             logging.getLogger("docmill").exception("a defect of docmill")
         line = f"docmill: a defect of docmill, please report it: {type(error).__name__}: {error}"
@@ -58,20 +71,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DEFECT
 
 
-def report(error: DocmillError, options: argparse.Namespace) -> int:
-    """Tell an error as one line on standard error, or as JSON for programs; returns its exit code."""
+def report(error: DocmillError, options: argparse.Namespace, source: str = "") -> int:
+    """Tell an error as one line on standard error, or as JSON for programs; returns its exit code.
+
+    `source` says which of several sources it is about.
+    """
     logging.getLogger("docmill").debug("failed", exc_info=error)
     code = EXIT_CODES[type(error)]
     if getattr(options, "json", False):
-        print(json.dumps({"error": error.to_dict(), "exit_code": code}, ensure_ascii=False), flush=True)
+        values: dict[str, object] = {"source": source} if source else {}
+        values |= {"error": error.to_dict(), "exit_code": code}
+        print(json.dumps(values, ensure_ascii=False), flush=True)
     else:
-        print(error_line(error), file=sys.stderr, flush=True)
+        print(error_line(error, source), file=sys.stderr, flush=True)
     return code
 
 
-def error_line(error: DocmillError) -> str:
-    """An error as one line: `docmill: page 3 of ... is damaged (what to do)`."""
-    return "docmill: " + " ".join(str(error).split())
+def overall_code(codes: Sequence[int]) -> int:
+    """The exit code of a command that did one thing or several: with several, done or done with errors."""
+    if len(codes) == 1 or not any(codes):
+        return codes[0]
+    return EXIT_WITH_ERRORS
+
+
+def error_line(error: DocmillError | str, source: str = "") -> str:
+    """An error as one line: `docmill: page 3 of ... is damaged (what to do)`.
+
+    Options go by their names on the command line (`--page-names`), which a job's own words do not know.
+    """
+    text = " ".join(str(error).split())
+    where = f"{source}: " if source and source not in text else ""
+    return f"docmill: {where}{_OPTION.sub(_as_flag, text)}"
+
+
+# Names that are words of English as well are told by where they stand: after `option`, or in a list of them.
+_OPTION = re.compile(
+    rf"(?<![\w.'/-])({'|'.join(name for name in OPTION_NAMES if '_' in name)})(?![\w.'/])"
+    rf"|(?:(?<=option )|(?<=there are )|(?<=, ))({'|'.join(OPTION_NAMES)})(?=,| has no meaning|\))"
+)
+
+
+def _as_flag(match: re.Match[str]) -> str:
+    return "--" + match[0].replace("_", "-")
+
+
+def _output_failure(error: Exception) -> DocmillError | None:
+    """What it means where standard output takes no more; None for a defect.
+
+    Files are written where their errors are translated, and a failure there names its file.
+    """
+    if not isinstance(error, OSError) or error.errno not in _NO_ROOM or error.filename is not None:
+        return None
+    return DestinationFull("cannot write standard output: no space is left", hint="free some space")
+
+
+def _drop_output() -> None:
+    """Let Python end in peace where standard output takes nothing any more."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _log_to_stderr(verbose: int) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from docmill.cli.jobparser import add_job_commands
 from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_USAGE, EXIT_WITH_ERRORS
-from docmill.options import ConvertOptions
+from docmill.options import OPTION_NAMES, ConvertOptions
 
 DESCRIPTION = "Convert documents in batches, as jobs that Prefect runs and shows."
 
@@ -126,8 +126,7 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def convert_options(arguments: argparse.Namespace) -> ConvertOptions:
     """The options that the command line sets; raises `InvalidJobData`."""
-    names = [option.name for option in fields(ConvertOptions)]
-    return ConvertOptions(**{name: getattr(arguments, name) for name in names})
+    return ConvertOptions(**{name: getattr(arguments, name) for name in OPTION_NAMES})
 
 
 def password_reference(arguments: argparse.Namespace) -> str | None:

@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from docmill.documents.failures import destination_failures, source_failures
 from docmill.documents.local_files import CHUNK, file_sha256, write_all
@@ -61,6 +62,15 @@ def describe_file(path: Path, facts: DocumentFacts, *, name: str = "", uri: str 
     """The document that docmill's own file `path` is, to put it into the cache; reads it for its SHA-256."""
     with source_failures(str(path)):
         return LoadedDocument(uri, name or path.name, path, path.stat().st_size, file_sha256(path), facts)
+
+
+def spool_stream(stream: BinaryIO, path: Path, limits: LoadLimits, *, shown: str) -> None:
+    """Write what `stream`, standard input for one, gives to a new file; raises `LimitExceeded`."""
+    location = Location("file", str(path), shown)
+    with source_failures(shown):
+        chunks = iter(lambda: stream.read(CHUNK), b"")
+        _spool(chunks, _spool_path(path.parent), location, limits, None, None)
+        path.with_name("source").rename(path)
 
 
 def _locate(uri: str, secrets: SecretResolver) -> Location:

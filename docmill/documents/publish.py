@@ -120,6 +120,26 @@ def stage(
     return stage_remote(order, location, allow_non_atomic=allow_non_atomic)
 
 
+def check_target(
+    target: str, *, overwrite: bool, run_id: str, rerun: bool = True, allow_non_atomic: bool = False
+) -> None:
+    """Raise what `stage` would raise at `target`, as far as that can be told before there is an output.
+
+    `target` is as for one output; of a folder only its being writable is looked at. What `run_id` itself has
+    published there is no hindrance, where it is a `rerun`. `stage` and `commit` look again: this is to tell
+    early, not a promise.
+    """
+    location = parse_location(target)
+    if location.is_local:
+        from docmill.documents.publish_local import check_local
+
+        check_local(location.uri, overwrite=overwrite, run_id=run_id, rerun=rerun)
+    else:
+        from docmill.documents.publish_remote import check_remote
+
+        check_remote(location, overwrite=overwrite, run_id=run_id, allow_non_atomic=allow_non_atomic)
+
+
 def publish(
     outputs: Sequence[Path],
     target: str,

@@ -56,6 +56,46 @@ def stage_local(order: Order, target: str) -> Staged:
         return StagedFile(order, path, target)
 
 
+def check_local(target: str, *, overwrite: bool, run_id: str, rerun: bool) -> None:
+    """Look at a local target before there is an output; see `publish.check_target`."""
+    with destination_failures(target):
+        path = Path(os.path.realpath(target))
+        if target.endswith("/"):
+            if os.path.lexists(path) and not path.is_dir():
+                raise DestinationForbidden(
+                    f"'{target}' is no folder", hint="choose another name", phase=Phase.PUBLISH
+                )
+            folder = next(each for each in (path, *path.parents) if each.is_dir())
+        else:
+            folder = path.parent
+            check_target(path, target)
+            if not overwrite and not (rerun and _may_be_of(path, run_id)):
+                check_free(path, target)
+        _try_to_write(folder, target, run_id)
+
+
+def _try_to_write(folder: Path, shown: str, run_id: str) -> None:
+    # Asking for permissions alone would not tell of a read-only or full file system, or of /proc.
+    probe = folder / temporary_name(run_id)
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        raise DestinationForbidden(
+            f"'{shown}' cannot be written: '{folder}' takes no files",
+            hint="choose another folder",
+            phase=Phase.PUBLISH,
+        ) from None
+    probe.unlink()
+
+
+def _may_be_of(path: Path, run_id: str) -> bool:
+    """Whether `path` may be the run's own output; without extended attributes nobody can tell yet."""
+    try:
+        return os.getxattr(path, _RUN) == run_id.encode()
+    except OSError as exc:
+        return exc.errno == errno.ENOTSUP
+
+
 class StagedFile:
     """One file, staged beside its name. A symbolic link is written through, as `cp` does."""
 

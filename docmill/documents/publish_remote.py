@@ -22,24 +22,38 @@ _READ_ONLY = frozenset({"http", "https", "data", "zip", "tar", DOCUMENT_SCHEME})
 
 def stage_remote(order: Order, location: Location, *, allow_non_atomic: bool) -> Staged:
     """Stage for a store; see `publish.stage`. Refused where a reader could see half of it."""
+    _check_scheme(location, allow_non_atomic)
+    with destination_failures(location.shown):
+        if location.scheme in SCHEMES:
+            from docmill.documents.publish_s3 import stage_s3
+
+            return stage_s3(order, location)
+        return StagedElsewhere(order, location)
+
+
+def check_remote(location: Location, *, overwrite: bool, run_id: str, allow_non_atomic: bool) -> None:
+    """Look at a target before there is an output; see `publish.check_target`."""
+    _check_scheme(location, allow_non_atomic)
+    if location.scheme in SCHEMES:
+        from docmill.documents.publish_s3 import check_s3
+
+        with destination_failures(location.shown):
+            check_s3(location, overwrite=overwrite, run_id=run_id)
+
+
+def _check_scheme(location: Location, allow_non_atomic: bool) -> None:
     if location.scheme in _READ_ONLY:
         raise InvalidJobData(
             f"nothing can be published to '{location.shown}'",
             hint="name a file, or an object of a store such as s3://bucket/name.pdf",
             phase=Phase.PUBLISH,
         )
-    with destination_failures(location.shown):
-        if location.scheme in SCHEMES:
-            from docmill.documents.publish_s3 import stage_s3
-
-            return stage_s3(order, location)
-        if location.scheme not in _AT_ONCE and not allow_non_atomic:
-            raise InvalidJobData(
-                f"'{location.shown}' is in a store where a reader could see half of the output",
-                hint="set DOCMILL_ALLOW_NON_ATOMIC_PUBLISH=true to allow it",
-                phase=Phase.PUBLISH,
-            )
-        return StagedElsewhere(order, location)
+    if location.scheme not in SCHEMES | _AT_ONCE and not allow_non_atomic:
+        raise InvalidJobData(
+            f"'{location.shown}' is in a store where a reader could see half of the output",
+            hint="set DOCMILL_ALLOW_NON_ATOMIC_PUBLISH=true to allow it",
+            phase=Phase.PUBLISH,
+        )
 
 
 def sweep_remote(location: Location, is_alive: Callable[[str], bool]) -> int:

@@ -9,6 +9,7 @@ marker object (`s3_marker`) says so.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
@@ -41,7 +42,18 @@ def stage_s3(order: Order, location: Location) -> Staged:
     return StagedUploads(order, location)
 
 
-class _StagedS3:
+def check_s3(location: Location, *, overwrite: bool, run_id: str) -> None:
+    """Look at a target on S3 before there is an output; see `publish.check_target`."""
+    bucket, key = split(location)
+    s3 = S3(bucket)
+    found = s3.head(key) if key and not key.endswith("/") else None
+    if found is None:
+        s3.check_bucket()
+    elif not overwrite and found.metadata.get(RUN) != run_id:
+        raise already_exists(location.shown)
+
+
+class _StagedS3(ABC):
     """What both kinds share: which keys are written, and what is there already."""
 
     def __init__(self, order: Order, location: Location) -> None:
@@ -62,11 +74,13 @@ class _StagedS3:
             self._commit()
         return self._published()
 
+    @abstractmethod
     def _commit(self) -> None:
-        raise NotImplementedError
+        """Give the bytes their names."""
 
+    @abstractmethod
     def discard(self) -> None:
-        raise NotImplementedError
+        """See `publish.Staged`."""
 
     def __enter__(self) -> Self:
         return self

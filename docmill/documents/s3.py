@@ -66,6 +66,13 @@ class S3:
         metadata = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
         return S3Object(key, found["ContentLength"], found["LastModified"], found["ETag"], metadata)
 
+    def check_bucket(self) -> None:
+        """Raise what the store says where there is no such bucket; one that may not be listed is there."""
+        try:
+            self._call("list_objects_v2", MaxKeys=1)
+        except PermissionError:
+            pass
+
     def get(self, key: str) -> tuple[int, Iterator[bytes]]:
         """The size of an object and its bytes, in one request, so of one version."""
         found = self._call("get_object", Key=key)

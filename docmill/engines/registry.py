@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import cast
 
 from docmill.engines.base import Engine
@@ -39,6 +39,8 @@ from docmill.options import ConvertOptions
 
 # Options that every engine honours, or that concern the job and not the engine.
 COMMON_OPTIONS = frozenset({"pages", "on_error"})
+# What the editor does with a page that it cannot read itself: there are none in what another engine has made.
+BEFORE_FINISHED = frozenset({"bad_page"})
 # The engine that finishes PDFs which others make, and merges them.
 PDF_EDITOR = "pdf-to-pdf"
 
@@ -214,17 +216,18 @@ def plan_route(source: str, target: Target, options: ConvertOptions | None = Non
             f"converting {format.name} to {target.name} needs {module}, which is not installed",
             hint=f"pip install 'docmill[{extra}]'" if extra else f"pip install {module}",
         )
+    _refuse_idle_names(target, options)
     step = Step(spec.name, format, target)
     unused = sorted((options or ConvertOptions()).changed().keys() - spec.options - COMMON_OPTIONS)
-    if unused and target.format is PDF and engine_spec(PDF_EDITOR).options.issuperset(unused):
-        # What concerns the finished PDF, as encryption does, is the editor's to do with what others make.
-        return Route((step, Step(PDF_EDITOR, PDF, Target(PDF))))
-    if unused:
+    # What concerns the finished PDF, as encryption does, is the editor's to do with what others make.
+    finishing = engine_spec(PDF_EDITOR).options - BEFORE_FINISHED if target.format is PDF else frozenset()
+    if not finishing.issuperset(unused):
+        meaningless = sorted(set(unused) - finishing)
         raise InvalidJobData(
-            f"option {', '.join(unused)} has no meaning for {format.name} to {target.name}",
-            hint=f"leave it out; {spec.name} takes {', '.join(sorted(spec.options | COMMON_OPTIONS))}",
+            f"option {', '.join(meaningless)} has no meaning for {format.name} to {target.name}",
+            hint=f"leave it out; there are {', '.join(sorted(spec.options | finishing | COMMON_OPTIONS))}",
         )
-    return Route((step,))
+    return Route((step, Step(PDF_EDITOR, PDF, Target(PDF))) if unused else (step,))
 
 
 def plan_merge(sources: Sequence[str], target: Target, options: ConvertOptions | None = None) -> Route:
@@ -238,6 +241,7 @@ def plan_merge(sources: Sequence[str], target: Target, options: ConvertOptions |
             f"several documents cannot be made into one {target.name}",
             hint="they can be merged into a PDF, or converted each into a target folder",
         )
+    _refuse_idle_names(target, options)
     editor = engine_spec(PDF_EDITOR)
     parts, honoured = [], editor.options | COMMON_OPTIONS
     for source in sources:
@@ -254,6 +258,11 @@ def plan_merge(sources: Sequence[str], target: Target, options: ConvertOptions |
             hint=f"leave it out; merging takes {', '.join(sorted(honoured))}",
         )
     return Route((Step(PDF_EDITOR, PDF, Target(PDF)),), tuple(parts))
+
+
+def _refuse_idle_names(target: Target, options: ConvertOptions | None) -> None:
+    if options and options.page_names is not None and target.format is PDF and options.split is None:
+        raise InvalidJobData("page_names has no meaning for one PDF of all pages", hint="set split as well")
 
 
 def options_for(spec: EngineSpec, options: ConvertOptions) -> ConvertOptions:
@@ -286,11 +295,6 @@ def conversions() -> Iterable[tuple[Format, Target, EngineSpec]]:
                 for target in FORMATS:
                     if target in spec.targets:
                         yield source, Target(target), spec
-
-
-def known_options() -> frozenset[str]:
-    """The names of all options that a job may set."""
-    return frozenset(f.name for f in fields(ConvertOptions))
 
 
 def _what_is_possible(source: Format | None, target: Target, known: Sequence[str]) -> str:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas import OrchestrationResult
 from prefect.client.schemas.filters import (
@@ -30,13 +29,14 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling
 
 from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
 from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
+from docmill.jobs.failures import prefect_failures
 from docmill.jobs.listing import STATES, JobFilter, JobPage
 from docmill.jobs.models import JobData, StatusJobData
 from docmill.jobs.names import FLOW_NAME
@@ -196,13 +196,16 @@ class JobClient:
     async def _find_or_raise(self, user_token: str, job_token: str) -> FlowRun:
         run = await self.find(user_token, job_token)
         if run is None:
-            raise JobNotFound(f"user {user_token} has no job {job_token}")
+            raise JobNotFound(
+                f"user {user_token} has no job {job_token}",
+                hint="it may have been deleted, or be another user's; see `docmill jobs`",
+            )
         return run
 
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[PrefectClient]:
         """The client, opened once; what Prefect and HTTP raise leaves here as `PrefectUnavailable`."""
-        try:
+        with prefect_failures():
             async with self._opening:
                 if self._client is None:
                     if not get_current_settings().api.url:
@@ -213,15 +216,6 @@ class JobClient:
                         )
                     self._client = await get_client().__aenter__()
             yield self._client
-        except PrefectHTTPStatusError as error:
-            raise PrefectUnavailable(
-                f"the Prefect API answered {error.response.status_code}", hint="see the server's log"
-            ) from error
-        except (httpx.HTTPError, OSError) as error:
-            raise PrefectUnavailable(
-                f"the Prefect API does not answer: {error or type(error).__name__}",
-                hint="is PREFECT_API_URL right, and the server up?",
-            ) from error
 
 
 async def abort_run(client: PrefectClient, flow_run_id: uuid.UUID, message: str) -> None:

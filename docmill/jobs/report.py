@@ -25,6 +25,7 @@ from docmill.jobs.background import end_task
 from docmill.jobs.status import iso_utc
 from docmill.jobs.watch import AbortEvent, AbortReason
 from docmill.request import ConvertOutcome
+from docmill.wording import describe_failure
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -112,7 +113,7 @@ class JobReporter:
 
     async def finished(self, outcome: ConvertOutcome, *, output_name: str | None = None) -> None:
         """What the job made; to be called before its flow run is told Completed."""
-        failures = tuple(_failure(failure) for failure in outcome.failures)
+        failures = tuple(describe_failure(failure) for failure in outcome.failures)
         made = labels.Outcome(
             output_uri=outcome.output_uri,
             output_document_id=outcome.output_document_id,
@@ -171,13 +172,6 @@ class JobReporter:
                 if quiet > self._patience.lost:
                     log.error("no contact to the Prefect API for %.0f s: the job stops here", quiet)
                     self._abort.trigger(AbortReason.LOST)
-
-
-def _failure(failure: dict[str, object]) -> str:
-    page, error = failure.get("page"), failure.get("error")
-    message = error.get("message") if isinstance(error, dict) else failure.get("message")
-    text = str(message or "failed")
-    return text if not page or f"page {page}" in text else f"page {page}: {text}"
 
 
 def _clock() -> float:

@@ -46,7 +46,7 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
     """
     url = use_running_api(settings)
     if url:
-        yield lambda: url
+        yield lambda: _reached(url)
         return
     server = EmbeddedServer(embedded_home(settings))
     os.environ.update(server.client_environment())
@@ -63,6 +63,13 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
 def embedded_home(settings: Settings) -> Path:
     """The folder of embedded servers; not that of `docmill up`, whose server may run at the same time."""
     return settings.data_dir / "embedded"
+
+
+def _reached(url: str) -> str:
+    from docmill.jobs.failures import check_reachable
+
+    check_reachable()
+    return url
 
 
 def settle() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,15 @@ class Docmill:
             check=False,
         )
 
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command and come back at once; `options` are those of `Popen`."""
+        command = [sys.executable, "-P", "-m", "docmill", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **options)
+
+    @property
+    def cache(self) -> Path:
+        return Path(self.environment["DOCMILL_DATA_DIR"]) / "cache"
+
     def leftovers(self) -> list[str]:
         """What is left in scratch."""
         return sorted(path.name for path in self.scratch.glob("*"))
@@ -59,4 +69,5 @@ class Docmill:
 def docmill(tmp_path: Path) -> Docmill:
     folder = tmp_path / "work"
     folder.mkdir()
+    (tmp_path / "home").mkdir()
     return Docmill(folder, tmp_path / "home")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from docmill.errors import EXIT_CODES
+from docmill.errors import EXIT_CODES, CorruptDocument, DestinationFull, LimitExceeded, PrefectUnavailable
 from tests.support import check_pdf, page_count, pdfinfo, write_damaged_tiff
 
 
@@ -62,6 +63,7 @@ def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill
     result = docmill("convert", "bad.tif", "scan.tif", "b.tif", "pdfs/", "--to", "pdf", "--direct")
     assert result.code == 3
     assert result.err.count("docmill:") == 1
+    assert "bad.tif: " in result.err
     assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
 
 
@@ -157,10 +159,99 @@ def test_source_and_target_the_same(docmill, scan):
     assert scan.read_bytes() == before
 
 
-def test_a_destination_folder_that_is_missing(docmill, scan):
-    kind, line = failing(docmill, scan, "nowhere/out.pdf")
-    assert kind.startswith("Destination")
-    assert "nowhere" in line
+@pytest.mark.parametrize(
+    ("target", "words"), [("nowhere/out.pdf", "no folder"), ("/proc/out.pdf", "takes no files")]
+)
+def test_a_destination_that_cannot_be_written_is_told_before_the_work(docmill, scan, target, words):
+    kind, line = failing(docmill, scan, target)
+    assert kind == "DestinationForbidden"
+    assert words in line
+    # Not even the source was looked at.
+    assert "nowhere.tif" not in failing(docmill, "nowhere.tif", target)[1]
+
+
+def test_a_destination_that_exists_is_told_before_the_work(docmill, scan):
+    (docmill.folder / "out.pdf").write_text("mine")
+    assert failing(docmill, "nowhere.tif", "out.pdf")[0] == "DestinationExists"
+    assert failing(docmill, "nowhere.tif", "out.pdf", "--overwrite")[0] == "SourceNotFound"
+    # A file a page goes beside a file of that name, and may leave it alone.
+    assert docmill("convert", scan, "out.pdf", "--overwrite", "--direct").code == 0
+    (docmill.folder / "out.png").write_text("mine")
+    assert docmill("convert", "out.pdf", "out.png", "--dpi", "10", "--direct").code == 0
+    assert (docmill.folder / "out.png").read_text() == "mine"
+
+
+def test_an_ending_of_another_format_is_refused(docmill, scan):
+    kind, line = failing(docmill, scan, "out.png", "--to", "pdf")
+    assert kind == "InvalidJobData"
+    assert "PNG" in line and "--to" in line
+
+
+def test_a_folder_that_was_mistyped_becomes_no_file(docmill, scan):
+    (docmill.folder / "b.tif").write_bytes(scan.read_bytes())
+    assert failing(docmill, scan, "b.tif", "pdsf", "--to", "pdf")[0] == "InvalidJobData"
+    assert not (docmill.folder / "pdsf").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bad-page", "blank"], "--on-error"),
+        (["--bad-page", "blank", "--on-error", "resume"], "option --bad-page has no meaning for tiff to pdf"),
+        (["--page-names", "##page##"], "--page-names has no meaning for one PDF"),
+        (["--dither"], "there are --alpha, --author"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused_by_its_name(docmill, scan, options, words):
+    kind, line = failing(docmill, scan, "out.pdf", *options)
+    assert kind == "InvalidJobData"
+    assert words in line
+    assert not list(docmill.cache.glob("documents/*"))
+
+
+def test_standard_input_has_a_limit(docmill, scan):
+    done = docmill.raw(
+        "convert", "-", "out.pdf", "--direct", stdin=scan.read_bytes(), DOCMILL_MAX_SOURCE_BYTES="100"
+    )
+    assert done.returncode == EXIT_CODES[LimitExceeded]
+    assert docmill.leftovers() == []
+
+
+def test_standard_output_without_room_is_no_defect(docmill, scan):
+    for arguments in (["info", scan], ["convert", scan, "-", "--to", "pdf", "--direct", "-q"]):
+        with Path("/dev/full").open("wb") as full:
+            done = docmill.start(*arguments, stdout=full, stderr=subprocess.PIPE)
+            err = done.communicate(timeout=60)[1]
+        assert done.returncode == EXIT_CODES[DestinationFull]
+        assert b"standard output" in err
+
+
+def test_info_names_each_file_that_fails(docmill, scan):
+    (docmill.folder / "bad.tif").write_bytes(b"II*\x00\x08\x00\x00\x00")
+    (docmill.folder / "empty.tif").touch()
+    result = docmill("info", "bad.tif", scan, "empty.tif")
+    assert result.code == 3
+    assert "3 pages" in result.out
+    assert ["bad.tif" in line for line in result.err.splitlines()] == [True, False]
+    assert "empty.tif" in result.err.splitlines()[1]
+    assert docmill("info", "bad.tif").code == EXIT_CODES[CorruptDocument]
+
+
+def test_a_prefect_server_that_is_not_there_is_told_in_a_line(docmill, scan):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/api"
+        result = docmill("convert", scan, "out.pdf", PREFECT_API_URL=url)
+    assert result.code == EXIT_CODES[PrefectUnavailable]
+    assert len(result.err.splitlines()) == 1
+    assert url in result.err and "PREFECT_API_URL" in result.err
+    assert untouched(docmill)
+
+
+def test_a_setting_that_was_mistyped_is_told(docmill, scan):
+    result = docmill("info", scan, DOCMILL_MAX_SORCE_BYTES="1")
+    assert result.code == 0
+    assert "DOCMILL_MAX_SORCE_BYTES" in result.err and "DOCMILL_MAX_SOURCE_BYTES" in result.err
 
 
 def test_a_page_too_large_names_the_setting(docmill, scan):
@@ -200,7 +291,7 @@ def test_a_page_that_cannot_be_decoded_fails_the_job(docmill, damaged):
 def test_resume_converts_the_rest_and_says_so(docmill, damaged):
     result = docmill("convert", damaged, "out.pdf", "--direct", "--on-error", "resume")
     assert result.code == 3
-    assert "page 2" in result.err
+    assert result.err.count("page 2") == 1
     assert page_count(docmill.folder / "out.pdf") == 2
 
 

@@ -52,7 +52,7 @@ def test_several_documents_into_one_of_another_kind_are_refused(docmill, report)
 def test_an_option_that_no_part_of_a_merge_honours_is_refused_by_name(docmill, report):
     result = docmill("convert", report, report, "all.pdf", "--direct", "--dither")
     assert result.code == 2
-    assert "option dither has no meaning" in result.err
+    assert "option --dither has no meaning" in result.err
     assert not (docmill.folder / "all.pdf").exists()
 
 
