@@ -80,7 +80,8 @@ def _report_all(
 ) -> int:
     codes = []
     several = len(requests) > 1
-    for request, result in zip(requests, results, strict=False):
+    # The results first: they end in order only when they are asked for one more.
+    for result, request in zip(results, requests, strict=False):
         source = request.sources[0] if several else ""
         if isinstance(result, DocmillError):
             codes.append(report(result, arguments, source))
@@ -88,7 +89,6 @@ def _report_all(
         codes.append(EXIT_WITH_ERRORS if result.failures else 0)
         if arguments.json:
             print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
-        if arguments.json:
             continue
         for failure in result.failures:
             print(error_line(wording.describe_failure(failure), source), file=sys.stderr)
