@@ -149,12 +149,7 @@ class ConvertOptions:
         if self.split is not None and self.split < 1:
             raise InvalidJobData(f"split {self.split} is not a number of pages", hint="1 or more")
         for name in ("encrypt_user_password", "encrypt_owner_password"):
-            reference = getattr(self, name)
-            if reference is not None and not re.fullmatch("(env|file|block):.+", reference):
-                # The value is not repeated here: it may be the password itself.
-                raise InvalidJobData(
-                    f"{name} is not a reference to a secret", hint="env:NAME, file:PATH or block:NAME"
-                )
+            refuse_plain_secret(name, getattr(self, name))
         if self.permissions is not None:
             if self.encrypt_owner_password is None:
                 raise InvalidJobData(
@@ -264,6 +259,14 @@ class PageNames:
         """The name of a page's file."""
         values = {"name": name, "page": str(page), "extension": extension}
         return re.sub("##(name|page|extension)##", lambda match: values[match[1]], self.template)
+
+
+def refuse_plain_secret(name: str, reference: str | None) -> None:
+    """Raise `InvalidJobData` unless it is a reference; what is given may be the secret, and is not told."""
+    if reference is not None and not re.fullmatch("(env|file|block):.+", reference):
+        raise InvalidJobData(
+            f"{name} is not a reference to a secret", hint="env:NAME, file:PATH or block:NAME"
+        )
 
 
 def _member(enum: type[E], name: str, value: Any) -> E:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from docmill.options import ConvertOptions
+from docmill.errors import InvalidJobData
+from docmill.options import ConvertOptions, refuse_plain_secret
+
+_FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,15 @@ class ConvertRequest:
     document_name: str | None = None
     output_document_id: str | None = None
     password: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_plain_secret("password", self.password)
+        # Output files are named by it: `../x` would name one outside of the job's own folder.
+        if self.document_name is not None and not _FILE_NAME.fullmatch(self.document_name):
+            raise InvalidJobData(
+                f"the document name {self.document_name!r} is no name of a file",
+                hint="1 to 200 characters, no slash or control character, no dot at the beginning",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON-safe values."""

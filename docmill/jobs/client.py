@@ -9,6 +9,7 @@ started otherwise and answers to its own id.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import time
 import uuid
@@ -33,6 +34,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling
 
+from docmill.documents.secrets import is_reference
+from docmill.documents.uris import parse_location
 from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
 from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
@@ -49,6 +52,7 @@ from docmill.wording import label
 __all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
 
 _FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW_NAME]))
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
 
 
@@ -63,9 +67,16 @@ class Submission:
 
     @classmethod
     def of(cls, request: ConvertRequest, job: JobData, user_token: str, job_token: str | None) -> Self:
-        """Check the pair; a job token that is not given is a new one. Raises `InvalidJobData`."""
+        """Check all that is to be stored; a job token that is not given is a new one.
+
+        Raises `InvalidJobData` for tokens beyond the limits, a secret in a URI, text that no database takes.
+        """
         job_token = new_job_token() if job_token is None else job_token
         check_tokens(user_token, job_token)
+        for uri in (*request.sources, request.target or "."):
+            if not is_reference(uri):
+                parse_location(uri)
+        _check_text([request.to_dict(), job.to_wire()])
         return cls(request, job, user_token, job_token)
 
     @property
@@ -250,6 +261,22 @@ async def delete_run(client: PrefectClient, flow_run_id: uuid.UUID) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+def _check_text(value: Any) -> None:
+    """Refuse what JSON lets through and a database does not, such as a file name that is not UTF-8."""
+    match value:
+        case str():
+            if "\0" in value or _SURROGATE.search(value):
+                raise InvalidJobData(
+                    f"{value!r} holds a NUL character or half of a surrogate pair",
+                    hint="file names must be UTF-8",
+                )
+        case dict():
+            _check_text([*value, *value.values()])
+        case list() | tuple():
+            for item in value:
+                _check_text(item)
 
 
 def _labels_of(run: FlowRun) -> labels.JobLabels:

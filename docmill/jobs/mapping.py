@@ -41,7 +41,7 @@ _ASK_FOR_NOTHING = {
 }
 
 
-def request_from_job_data(source: str, job: JobData) -> ConvertRequest:
+def request_from_job_data(source: str | Path, job: JobData) -> ConvertRequest:
     """The conversion that a job asks for, its result a new document in the cache.
 
     `source` is a URI, a path, or a document id (`docmill://<id>`, `leadcache://<id>` or 32 hexadecimal
@@ -61,10 +61,11 @@ def request_from_job_data(source: str, job: JobData) -> ConvertRequest:
     )
 
 
-def source_uri(source: str) -> str:
+def source_uri(source: str | Path) -> str:
     """The source as a worker in another folder finds it: `docmill://<id>`, a URI, or an absolute path."""
     if not source:
         raise InvalidJobData("the job names no source")
+    source = str(source)
     if match := re.fullmatch(r"(?:leadcache|docmill)://([^/]+)/?", source, re.IGNORECASE):
         return f"docmill://{match[1]}"
     if re.fullmatch(r"[0-9a-f]{32}", source):

@@ -68,7 +68,7 @@ class StatusJobDataRunner:
 
     def run_convert_job(
         self,
-        source: str,
+        source: str | Path,
         job_data: JobData,
         *,
         user_token: str | None = None,
@@ -85,7 +85,7 @@ class StatusJobDataRunner:
 
     async def arun_convert_job(
         self,
-        source: str,
+        source: str | Path,
         job_data: JobData,
         *,
         user_token: str | None = None,
@@ -121,7 +121,10 @@ class StatusJobDataRunner:
     ) -> RunConvertJobResult:
         """`submit`, awaitable."""
         submission = Submission.of(
-            request, job_data or JobData(), user_token or self.settings.default_user, job_token
+            request,
+            job_data or JobData(),
+            self.settings.default_user if user_token is None else user_token,
+            job_token,
         )
         run = await self._in_background(self._jobs.submit(submission))
         await self._submitted(run)

@@ -271,6 +271,12 @@ def test_tokens_beyond_the_limits_are_refused(token):
         job_key("user", token)
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "..", ".x", "a\0", "a\nb", "x" * 201])
+def test_a_document_name_stays_in_the_folder_of_its_job(name):
+    with pytest.raises(InvalidJobData, match="document name"):
+        request_from_job_data("/scan.tif", JobData(document_format=1, document_name=name))
+
+
 def test_new_tokens_differ():
     assert len({new_job_token() for _ in range(100)}) == 100
 

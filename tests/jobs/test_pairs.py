@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
@@ -102,8 +104,27 @@ def test_missing_tokens_are_made(runner):
     one, two = runner.submit(REQUEST), runner.submit(REQUEST)
     assert one.user_token == runner.settings.default_user
     assert one.job_token != two.job_token
-    with pytest.raises(InvalidJobData):
-        runner.submit(REQUEST, job_token="")
+    for empty in ({"user_token": ""}, {"job_token": ""}):
+        with pytest.raises(InvalidJobData):
+            runner.submit(REQUEST, **empty)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sources": ("https://ann:hunter2@example.org/scan.tif",)},
+        {"target": "https://example.org/out.pdf?X-Amz-Signature=hunter2"},
+        {"password": "hunter2"},
+        {"sources": (os.fsdecode(b"/caf\xe9.tif"),)},
+        {"document_name": "a\udc80"},
+    ],
+)
+def test_what_may_not_be_stored_is_refused_before_it_reaches_prefect(runner, wrong):
+    pair = ("ann", uuid.uuid4().hex)
+    with pytest.raises(InvalidJobData) as refused:
+        runner.submit(replace(REQUEST, **wrong), user_token=pair[0], job_token=pair[1])
+    assert "hunter2" not in str(refused.value)
+    assert runner.query_convert_job_status(*pair) is None
 
 
 def test_a_job_token_that_is_another_runs_id_wins(runner):
