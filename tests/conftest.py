@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,15 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.servers import HttpServer, S3Server
+
+
+def pytest_configure() -> None:
+    """However the tests are told to end, they stop the servers that they started.
+
+    A shell's background job ignores SIGINT, as would then all processes that the tests start and interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
