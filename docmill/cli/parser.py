@@ -28,6 +28,7 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_info(commands)
     _add_formats(commands)
+    _add_get(commands)
     add_job_commands(partial(_command, commands), add_convert_options, exit_codes())
     return parser
 
@@ -97,6 +98,20 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_formats(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "formats", "formats", "show what converts to what, and what is missing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "get", "get", "write a document of the cache to a file, as it is")
+    parser.add_argument("document", metavar="DOCUMENT", help="docmill://ID, or the ID alone")
+    parser.add_argument(
+        "target",
+        nargs="?",
+        default="./",
+        metavar="TARGET",
+        help="path, URI or folder (default: here); -: output",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

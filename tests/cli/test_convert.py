@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from docmill.errors import EXIT_CODES, CorruptDocument, DestinationFull, LimitExceeded, PrefectUnavailable
+from docmill.errors import (
+    EXIT_CODES,
+    CorruptDocument,
+    DestinationExists,
+    DestinationFull,
+    LimitExceeded,
+    PrefectUnavailable,
+    SourceNotFound,
+)
 from tests.support import check_pdf, page_count, pdfinfo, write_damaged_tiff
 
 
@@ -246,6 +254,19 @@ def test_a_prefect_server_that_is_not_there_is_told_in_a_line(docmill, scan):
     assert len(result.err.splitlines()) == 1
     assert url in result.err and "PREFECT_API_URL" in result.err
     assert untouched(docmill)
+
+
+def test_a_document_of_the_cache_becomes_a_file_again(docmill, scan):
+    assert docmill("convert", scan, "out.pdf", "--direct").code == 0
+    (record,) = docmill.cache.glob("documents/*/meta.json")
+    document = f"docmill://{json.loads(record.read_text())['document_id']}"
+    assert docmill("get", document).code == EXIT_CODES[DestinationExists]
+    result = docmill("get", document, "copy.tif")
+    assert (result.code, result.out.strip()) == (0, (docmill.folder / "copy.tif").as_uri())
+    assert (docmill.folder / "copy.tif").read_bytes() == scan.read_bytes()
+    assert (docmill.folder / "copy.tif").stat().st_nlink == 1
+    assert docmill.raw("get", document.removeprefix("docmill://"), "-").stdout == scan.read_bytes()
+    assert docmill("get", "docmill://nothing").code == EXIT_CODES[SourceNotFound]
 
 
 def test_a_setting_that_was_mistyped_is_told(docmill, scan):
