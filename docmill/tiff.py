@@ -23,7 +23,7 @@ from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 
-from docmill.errors import CorruptDocument, LimitExceeded
+from docmill.errors import CorruptDocument, LimitExceeded, UnsupportedConversion
 from docmill.facts import PageFacts
 
 MAX_PAGES = 100_000
@@ -84,12 +84,21 @@ class Compression(IntEnum):
     OLD_JPEG = 6
     JPEG = 7
     DEFLATE = 8
+    NEXT = 32766
     CCITT_RLE_WORD = 32771
     PACKBITS = 32773
+    THUNDERSCAN = 32809
+    PIXARLOG = 32909
     OLD_DEFLATE = 32946
+    JBIG = 34661
+    SGILOG = 34676
+    SGILOG24 = 34677
+    JPEG_2000 = 34712
+    LERC = 34887
     LZMA = 34925
     ZSTD = 50000
     WEBP = 50001
+    JPEG_XL = 50002
 
 
 class Photometric(IntEnum):
@@ -105,6 +114,21 @@ class Photometric(IntEnum):
     CIELAB = 8
     ICCLAB = 9
     ITULAB = 10
+    CFA = 32803
+    LOGL = 32844
+    LOGLUV = 32845
+    LINEAR_RAW = 34892
+
+
+class SampleFormat(IntEnum):
+    """Values of the SampleFormat tag."""
+
+    UNSIGNED = 1
+    SIGNED = 2
+    FLOAT = 3
+    UNDEFINED = 4
+    COMPLEX_SIGNED = 5
+    COMPLEX_FLOAT = 6
 
 
 COMPRESSION_NAMES: dict[int, str] = {
@@ -116,12 +140,21 @@ COMPRESSION_NAMES: dict[int, str] = {
     Compression.OLD_JPEG: "old-style JPEG",
     Compression.JPEG: "JPEG",
     Compression.DEFLATE: "Deflate",
+    Compression.NEXT: "NeXT",
     Compression.CCITT_RLE_WORD: "CCITT RLE, word aligned",
     Compression.PACKBITS: "PackBits",
+    Compression.THUNDERSCAN: "ThunderScan",
+    Compression.PIXARLOG: "PixarLog",
     Compression.OLD_DEFLATE: "Deflate",
+    Compression.JBIG: "JBIG",
+    Compression.SGILOG: "SGILog",
+    Compression.SGILOG24: "SGILog24",
+    Compression.JPEG_2000: "JPEG 2000",
+    Compression.LERC: "LERC",
     Compression.LZMA: "LZMA",
     Compression.ZSTD: "ZSTD",
     Compression.WEBP: "WebP",
+    Compression.JPEG_XL: "JPEG XL",
 }
 PHOTOMETRIC_NAMES: dict[int, str] = {
     Photometric.MIN_IS_WHITE: "gray",
@@ -134,6 +167,10 @@ PHOTOMETRIC_NAMES: dict[int, str] = {
     Photometric.CIELAB: "Lab",
     Photometric.ICCLAB: "Lab",
     Photometric.ITULAB: "Lab",
+    Photometric.CFA: "colour filter array",
+    Photometric.LOGL: "LogL",
+    Photometric.LOGLUV: "LogLuv",
+    Photometric.LINEAR_RAW: "linear raw",
 }
 
 
@@ -331,6 +368,11 @@ class Directory:
         page = self.number_of_page
         return CorruptDocument(f"page {page}: {message}", hint=hint, page=page)
 
+    def unsupported(self, what: str) -> UnsupportedConversion:
+        """The error that this page is of a kind that docmill does not convert, to be raised."""
+        page = self.number_of_page
+        return UnsupportedConversion(f"page {page}: a TIFF with {what} cannot be converted", page=page)
+
     def raw(self, tag: int) -> bytes:
         """A tag's value as it is in the file; empty where the directory lacks it.
 
@@ -430,10 +472,10 @@ class Directory:
 
     @property
     def bits_per_sample(self) -> int:
-        """Bits of a sample; raises `CorruptDocument` where the samples differ in it."""
-        bits = self.numbers(Tag.BITS_PER_SAMPLE) or (1,)
+        """Bits of a sample; raises `UnsupportedConversion` where the samples differ in it."""
+        bits = self.numbers(Tag.BITS_PER_SAMPLE)[: self.samples_per_pixel] or (1,)
         if len(set(bits)) > 1:
-            raise self.corrupt(f"its samples have different sizes: {', '.join(map(str, bits))} bits")
+            raise self.unsupported(f"samples of different sizes: {', '.join(map(str, bits))} bits")
         return bits[0]
 
     @property
@@ -443,7 +485,8 @@ class Directory:
             return self.number(Tag.PHOTOMETRIC, 0)
         if self.samples_per_pixel >= 3:
             return Photometric.RGB
-        return Photometric.MIN_IS_WHITE if self.bits_per_sample == 1 else Photometric.MIN_IS_BLACK
+        bits = self.number(Tag.BITS_PER_SAMPLE, 1)
+        return Photometric.MIN_IS_WHITE if bits == 1 else Photometric.MIN_IS_BLACK
 
     @property
     def orientation(self) -> int:

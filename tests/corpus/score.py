@@ -14,6 +14,7 @@ import numpy as np
 import pikepdf
 import pypdfium2
 import pypdfium2.raw as pdfium
+import tifffile
 from PIL import Image, ImageOps, ImageSequence
 
 # Renderers round where they scale alpha and 16 bit samples, and each has its own inverse DCT.
@@ -67,7 +68,7 @@ def score(source: Path, output: Path | None) -> Score:
         with Image.open(source) as image:
             kind = image.format or "?"
             count = getattr(image, "n_frames", 1) if kind in PAGED else 1
-            frames = list(_frames(image, count))
+            frames = list(_frames(source, image, count))
     except Exception as error:
         return Score(source.suffix.lower(), Verdict.UNREADABLE, f"Pillow: {error}")
     if output is None:
@@ -86,12 +87,14 @@ def score(source: Path, output: Path | None) -> Score:
     return Score(kind, Verdict.GOOD)
 
 
-def _frames(image: Image.Image, count: int) -> Iterator[Frame]:
+def _frames(source: Path, image: Image.Image, count: int) -> Iterator[Frame]:
     for index, frame in enumerate(ImageSequence.Iterator(image)):
         if index >= min(count, MAX_FRAMES):
             return
-        pixels = frame.copy()
-        pixels.load()
+        pixels = _by_tifffile(source, index) if image.format == "TIFF" else None
+        if pixels is None:
+            pixels = frame.copy()
+            pixels.load()
         dpi = image.info.get("dpi", (0, 0))
         upright = _upright(frame, pixels)
         if upright.size != pixels.size:
@@ -100,6 +103,39 @@ def _frames(image: Image.Image, count: int) -> Iterator[Frame]:
         yield Frame(
             _over_white(upright), upright.width * 72 / x if x else 0, upright.height * 72 / y if y else 0
         )
+
+
+def _by_tifffile(source: Path, index: int) -> Image.Image | None:
+    """The pixels of a page that Pillow misreads; None of all others.
+
+    Pillow shows gray of more than 8 bits upside down where white is 0, takes 32 bits for signed and 12 for
+    16, and mixes up the bytes of separate planes of 16 bits and of compressed samples in the other order.
+    """
+    with tifffile.TiffFile(source) as tiff:
+        page = tiff.pages[index]
+        if not isinstance(page, tifffile.TiffPage) or page.photometric not in (0, 1, 2):
+            return None
+        planes = page.bitspersample == 16 and page.planarconfig == 2
+        if not planes and (page.bitspersample <= 8 or page.samplesperpixel > 1):
+            return None
+        samples = page.asarray()
+        if page.planarconfig == 2 and samples.ndim == 3:
+            samples = np.moveaxis(samples, 0, 2)
+        if samples.ndim == 3 and samples.shape[2] > 1:
+            if page.photometric != 2:
+                return None
+            colors = samples[:, :, :3] / 257
+            if samples.shape[2] > 3 and (kind := (*page.extrasamples, 2)[0]):
+                alpha = samples[:, :, 3:4] / 65535
+                colors = colors * (1 if kind == 1 else alpha) + 255 * (1 - alpha)
+            return Image.fromarray(colors.clip(0, 255).round().astype(np.uint8))
+        values = samples.reshape(samples.shape[:2])
+        inverted = page.photometric == 0 and 262 in page.tags
+        if values.dtype == np.uint16:
+            values = values * np.uint16(16) if page.bitspersample == 12 else values
+            return Image.fromarray(0xFFFF - values if inverted else values)
+        gray = np.asarray(_eight_bit(Image.fromarray(values.astype(np.float32))).convert("L"))
+        return Image.fromarray(255 - gray if inverted else gray)
 
 
 def _upright(frame: Image.Image, pixels: Image.Image) -> Image.Image:
@@ -244,7 +280,7 @@ def _raw_cmyk(path: Path, index: int, reference: Image.Image) -> Image.Image:
             # Pillow takes every CMYK JPEG for inverted, as Adobe's are; without Decode it is not, in PDF.
             raw = decoded if inverted else decoded.point(lambda v: 255 - v)
         else:
-            raw = Image.frombytes("CMYK", size, image.read_bytes())
+            raw = Image.frombytes("CMYK", size, image.read_bytes()[:: image.BitsPerComponent // 8])
         turned = raw.size != reference.size
     return raw.transpose(Image.Transpose.ROTATE_270) if turned else raw
 

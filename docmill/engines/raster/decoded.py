@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.bilevel import bilevel_image
 from docmill.engines.raster.flate import deflate_bytes, deflate_pixels
-from docmill.errors import CorruptDocument, UnsupportedConversion
+from docmill.errors import UnsupportedConversion
 from docmill.options import Alpha
 from docmill.pdf import PdfImage, PdfPage
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
+
+    from docmill.engines.raster.wide import Wide
 
 DEVICE_SPACES = {1: b"/DeviceGray", 3: b"/DeviceRGB", 4: b"/DeviceCMYK"}
 # The colour space that an ICC profile is for, at offset 16 of its header (ICC.1, 7.2.6), by components.
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
-# CIE L*a*b* by D50, as TIFF and Photoshop store it (ISO 32000-1, 8.6.5.4).
-LAB = b"[/Lab<</WhitePoint[0.9642 1 0.8249]/Range[-128 127 -128 127]>>]"
-# What full white is where a picture's samples are numbers without a stated range: the first that covers them.
-_WHITE_LEVELS = (1.0, 255.0, 65535.0)
+_WIDE_SPACES = {"L": b"/DeviceGray", "RGB": b"/DeviceRGB", "CMYK": b"/DeviceCMYK"}
 
 
 def decoded_page(
-    image: Image.Image,
+    image: Image.Image | Wide,
     *,
     width_pt: float,
     height_pt: float,
@@ -46,21 +46,41 @@ def decoded_page(
 
 
 def decoded_image(
-    image: Image.Image, options: EngineOptions, *, icc_profile: bytes | None = None
+    image: Image.Image | Wide, options: EngineOptions, *, icc_profile: bytes | None = None
 ) -> tuple[PdfImage, str]:
     """The image XObject of decoded pixels and the name of its encoding; see `decoded_page`."""
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        return _wide_image(image, options, icc_profile)
     image.load()
     profile = icc_profile or image.info.get("icc_profile")
     opaque, alpha = _split_alpha(image)
     if alpha is not None and options.options.alpha is Alpha.WHITE:
         opaque, alpha = _on_white(opaque, alpha), None
     encoded = _encode(opaque, options.options.quality)
-    pdf_image = encoded.image
-    if profile and icc_fits(profile, pdf_image.components) and not pdf_image.color_space.startswith(b"[/Lab"):
-        pdf_image = replace(pdf_image, icc_profile=profile)
+    pdf_image = _with_profile(encoded.image, profile)
     if alpha is not None:
         pdf_image = replace(pdf_image, soft_mask=soft_mask(alpha))
     return pdf_image, encoded.name
+
+
+def _wide_image(wide: Wide, options: EngineOptions, profile: bytes | None) -> tuple[PdfImage, str]:
+    job = options.options
+    if wide.alpha is not None and job.alpha is Alpha.WHITE:
+        wide = wide.on_white()
+    if job.quality is not None or wide.space == "LAB":
+        return decoded_image(wide.eight_bit(), options, icc_profile=profile)
+    pdf_image = _with_profile(_big_endian(wide.colors, wide.space), profile)
+    if wide.alpha is not None and int(wide.alpha.min()) < 0xFFFF:
+        pdf_image = replace(pdf_image, soft_mask=_big_endian(wide.alpha, "L"))
+    return pdf_image, "Flate"
+
+
+def _with_profile(image: PdfImage, profile: bytes | None) -> PdfImage:
+    if profile and icc_fits(profile, image.components):
+        return replace(image, icc_profile=profile)
+    return image
 
 
 def soft_mask(alpha: Image.Image) -> PdfImage:
@@ -94,15 +114,16 @@ def _encode(image: Image.Image, quality: int | None) -> _Encoded:
     if image.mode == "P" and quality is None:
         return _palette(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _sixteen_bit(image)
+        wide = _sixteen_bit(image)
         if quality is None:
-            return _big_endian(image)
-        image = _eight_bit(image)
-    if image.mode in ("P", "YCbCr", "HSV", "RGBX"):
+            return _Encoded(_big_endian(wide.colors, "L"), "Flate")
+        image = wide.eight_bit()
+    if image.mode in ("P", "YCbCr", "HSV", "RGBX", "LAB"):
+        # PDF has Lab too, but pdfium's is off by 50 of 255 from what lcms makes of an ordinary photograph.
         image = image.convert("RGB")
-    if image.mode not in ("L", "RGB", "CMYK", "LAB"):
+    if image.mode not in ("L", "RGB", "CMYK"):
         raise UnsupportedConversion(f"pictures of Pillow's mode {image.mode} have no counterpart in PDF")
-    if quality is not None and image.mode != "LAB":
+    if quality is not None:
         return _jpeg(image, quality)
     return _flate(image)
 
@@ -135,13 +156,9 @@ def _on_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def _flate(image: Image.Image) -> _Encoded:
-    from PIL import Image
 
     channels = len(image.getbands())
     space = DEVICE_SPACES[channels]
-    if image.mode == "LAB":
-        # Pillow hands LAB out with signed a and b, as TIFF has it; by its bands they are unsigned, as in PDF.
-        image, space = Image.merge("RGB", image.split()), LAB
     flate = deflate_pixels(image)
     pdf_image = PdfImage(
         image.width,
@@ -175,40 +192,32 @@ def _palette(image: Image.Image) -> _Encoded:
     return _Encoded(pdf_image, "Flate")
 
 
-def _sixteen_bit(image: Image.Image) -> Image.Image:
-    """32 bit and float samples as 16 bit, in the mode `I;16` or `I`.
+def _sixteen_bit(image: Image.Image) -> Wide:
+    """Gray of 16 bit; of 32 bit and floats by the rule of `wide.sixteen_bit`."""
+    import numpy as np
 
-    Such files seldom name their white level. It is taken to be that of the narrowest usual range that covers
-    the samples: 1, 255 or 65535; others are stretched from their least to their greatest sample.
-    """
+    from docmill.engines.raster.wide import Wide, sixteen_bit
+
+    values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
-        return image
-    low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
-    if not (abs(low) < float("inf") and abs(high) < float("inf")):
-        raise CorruptDocument("the picture has samples that are no finite numbers")
-    white = next((level for level in _WHITE_LEVELS if low >= 0 and high <= level), None)
-    if image.mode == "I" and white == 1.0:
-        white = 255.0
-    scale = 65535 / white if white else 65535 / (high - low) if high > low else 0.0
-    if scale == 1.0:
-        return image.convert("I")
-    offset = 0.0 if white else -low * scale
-    # The half rounds: converting to integers cuts off.
-    return image.convert("F").point(lambda sample: sample * scale + (offset + 0.5)).convert("I")
+        gray = values.astype(np.uint16)
+    else:
+        gray = sixteen_bit(values)
+    return Wide(gray[:, :, None], "L")
 
 
-def _big_endian(image: Image.Image) -> _Encoded:
-    if image.mode == "I;16L":
-        image = image.convert("I")
-    raw = image.tobytes("raw", "I;16B")
-    pdf_image = PdfImage(
-        image.width, image.height, 16, b"/DeviceGray", deflate_bytes(raw), filter=b"/FlateDecode"
+def _big_endian(samples: NDArray[Any], space: str) -> PdfImage:
+    """An image XObject of 16 bit samples, rows x pixels and what a pixel has."""
+    height, width = samples.shape[:2]
+    return PdfImage(
+        width,
+        height,
+        16,
+        _WIDE_SPACES[space],
+        deflate_bytes(samples.astype(">u2").tobytes()),
+        filter=b"/FlateDecode",
+        components=samples.size // (width * height),
     )
-    return _Encoded(pdf_image, "Flate")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    return image.convert("I").convert("F").point(lambda sample: sample * (255 / 65535) + 0.5).convert("L")
 
 
 def _jpeg(image: Image.Image, quality: int) -> _Encoded:

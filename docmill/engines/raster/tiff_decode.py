@@ -1,129 +1,149 @@
-"""Decoding a TIFF page by Pillow and libtiff, from a TIFF of just that page made in memory.
-
-Pillow finds a page by walking the chain from its start, and libtiff reads the first directory whatever page
-is asked for; a page on its own is decoded in any thread, in any order, and whatever the other pages' state.
-"""
+"""Decoding a TIFF page: by Pillow as it is where it knows the layout, else from its bare samples."""
 
 from __future__ import annotations
 
-import io
-import struct
 from typing import TYPE_CHECKING
 
 from docmill.engines.raster.tiff_image import TiffImage
-from docmill.errors import LimitExceeded
-from docmill.tiff import Compression, Tag
+from docmill.engines.raster.tiff_single import page_by_pillow
+from docmill.tiff import COMPRESSION_NAMES, PHOTOMETRIC_NAMES, Compression, Photometric, SampleFormat, Tag
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Tags that decoding depends on, beside those that are written anew.
-_CARRIED = (
-    Tag.T4_OPTIONS,
-    Tag.T6_OPTIONS,
-    Tag.INK_SET,
-    Tag.YCBCR_COEFFICIENTS,
-    Tag.YCBCR_SUBSAMPLING,
-    Tag.YCBCR_POSITIONING,
-    Tag.REFERENCE_BLACK_WHITE,
-    Tag.JPEG_TABLES,
-    Tag.COLOR_MAP,
-    Tag.EXTRA_SAMPLES,
-    Tag.SAMPLE_FORMAT,
+    from docmill.engines.raster.wide import Wide
+
+CHANNELS: dict[int, int] = {
+    Photometric.MIN_IS_WHITE: 1,
+    Photometric.MIN_IS_BLACK: 1,
+    Photometric.RGB: 3,
+    Photometric.PALETTE: 1,
+    Photometric.MASK: 1,
+    Photometric.SEPARATED: 4,
+    Photometric.YCBCR: 3,
+    Photometric.CIELAB: 3,
+    Photometric.ICCLAB: 3,
+    Photometric.ITULAB: 3,
+}
+_UNKNOWN_CODECS = (
+    Compression.NEXT,
+    Compression.PIXARLOG,
+    Compression.JBIG,
+    Compression.SGILOG,
+    Compression.SGILOG24,
+    Compression.JPEG_2000,
+    Compression.LERC,
+    Compression.JPEG_XL,
 )
+_LOSSY = (Compression.JPEG, Compression.WEBP)
+# What a Pillow mode is of, by photometric interpretation, and the ExtraSamples that it then knows.
+_GRAYS = (Photometric.MIN_IS_WHITE, Photometric.MIN_IS_BLACK)
+_KNOWN_EXTRAS: dict[int, tuple[tuple[int, ...], ...]] = {
+    Photometric.MIN_IS_WHITE: ((),),
+    Photometric.MIN_IS_BLACK: ((), (0,), (1,), (2,)),
+    Photometric.RGB: ((), (0,), (1,), (2,)),
+    Photometric.PALETTE: ((),),
+    Photometric.SEPARATED: ((),),
+    Photometric.CIELAB: ((),),
+}
 
 
-def decode(image: TiffImage) -> Image.Image:
-    """The page's pixels as Pillow gives them: gray with 0 black, CMYK with 0 no ink; not turned upright.
+def decode(image: TiffImage) -> Image.Image | Wide:
+    """The page's pixels: gray with 0 black, CMYK with 0 no ink; not turned upright.
 
-    Raises `CorruptDocument` where they cannot be decoded in full.
+    Samples of 32 bits and floats of gray come as they are, in the modes `I` and `F`. Raises
+    `CorruptDocument` where the pixels cannot be decoded in full and `UnsupportedConversion`, by its name, for
+    what is not known.
     """
-    from PIL import Image
+    refuse_unknown(image)
+    if _pillow_knows(image):
+        return page_by_pillow(image)
+    from docmill.engines.raster.tiff_pixels import pixels
 
-    data = image.read_all()
-    if image.compression == Compression.JPEG:
-        _check_ends(image, data)
-    Image.MAX_IMAGE_PIXELS = None  # checked by docmill against its own setting, before
-    try:
-        decoded = Image.open(io.BytesIO(single_page(image, data)), formats=("TIFF",))
-        decoded.load()
-    except MemoryError:
-        raise LimitExceeded(
-            f"page {image.page} takes more memory than an engine may use",
-            limit="memory",
-            setting="DOCMILL_ENGINE_MEMORY",
-            page=image.page,
-        ) from None
-    except Exception as error:  # Pillow raises what its parsing ran into: OSError, KeyError, SyntaxError, ...
-        raise image.directory.corrupt(f"its pixels cannot be decoded: {error}") from error
-    return decoded
+    return pixels(image)
 
 
-def _check_ends(image: TiffImage, data: list[bytes]) -> None:
-    """Raise `CorruptDocument` for a JPEG strip that is cut off: libtiff makes it gray and says nothing."""
-    for index, strip in enumerate(data, 1):
-        if b"\xff\xd9" not in strip:
-            raise image.directory.corrupt(f"the JPEG data of its strip {index} is cut off")
+def refuse_unknown(image: TiffImage) -> None:
+    """Raise `UnsupportedConversion` for pages that `decode` does not know."""
+    if what := _unknown(image):
+        raise image.directory.unsupported(what)
 
 
-def single_page(image: TiffImage, data: list[bytes]) -> bytes:
-    """A classic TIFF of this page alone, of these strips, in the byte order of its file."""
-    directory = image.directory
-    order = directory.tiff.byte_order
-    tags: dict[int, tuple[str, tuple[int, ...] | tuple[float, ...] | bytes]] = {
-        Tag.IMAGE_WIDTH: ("I", (image.width,)),
-        Tag.IMAGE_LENGTH: ("I", (image.height,)),
-        Tag.BITS_PER_SAMPLE: ("H", (image.bits,) * image.samples),
-        Tag.COMPRESSION: ("H", (image.compression,)),
-        Tag.PHOTOMETRIC: ("H", (image.photometric,)),
-        Tag.STRIP_OFFSETS: ("I", (0,) * len(data)),
-        Tag.SAMPLES_PER_PIXEL: ("H", (image.samples,)),
-        Tag.ROWS_PER_STRIP: ("I", (image.rows_per_strip,)),
-        Tag.STRIP_BYTE_COUNTS: ("I", tuple(map(len, data))),
-        Tag.PLANAR_CONFIGURATION: ("H", (image.planar,)),
-        Tag.PREDICTOR: ("H", (image.predictor,)),
-    }
-    for tag in _CARRIED:
-        if tag == Tag.JPEG_TABLES:
-            value = directory.raw(tag)
-            if value:
-                tags[tag] = ("B", value)
-        elif tag in (Tag.YCBCR_COEFFICIENTS, Tag.REFERENCE_BLACK_WHITE):
-            if tag in directory:
-                tags[tag] = ("f", directory.reals(tag))
-        elif numbers := directory.numbers(tag):
-            tags[tag] = ("I" if tag in (Tag.T4_OPTIONS, Tag.T6_OPTIONS) else "H", numbers)
-    return _assemble(order, tags, data)
+def _unknown(image: TiffImage) -> str:
+    compression, photometric, bits = image.compression, image.photometric, image.bits
+    if compression not in COMPRESSION_NAMES:
+        return f"compression {compression}"
+    if compression in _UNKNOWN_CODECS:
+        return f"{COMPRESSION_NAMES[compression]} compression"
+    if compression == Compression.OLD_JPEG:
+        return ""
+    if photometric not in CHANNELS:
+        return f"the photometric interpretation {PHOTOMETRIC_NAMES.get(photometric, photometric)}"
+    if image.planar not in (1, 2):
+        return f"planar configuration {image.planar}"
+    formats = set(image.directory.numbers(Tag.SAMPLE_FORMAT)[: image.samples])
+    if len(formats) > 1:
+        return "samples of different formats"
+    if image.sample_format >= SampleFormat.COMPLEX_SIGNED:
+        return "complex samples" if image.sample_format <= 6 else f"sample format {image.sample_format}"
+    if image.sample_format == SampleFormat.FLOAT and bits not in (16, 24, 32, 64):
+        return f"floats of {bits} bits"
+    if bits > 32 and bits != 64:
+        return f"{bits} bit samples"
+    return _unknown_colors(image) or _unknown_coding(image)
 
 
-_CODES = {"B": 7, "H": 3, "I": 4, "f": 11}
+def _unknown_colors(image: TiffImage) -> str:
+    photometric, bits = image.photometric, image.bits
+    inks = image.directory.number(Tag.INK_SET, 1)
+    if photometric == Photometric.SEPARATED and (inks != 1 or image.samples < 4):
+        return f"separations of {image.samples} inks"
+    if image.samples < CHANNELS[photometric]:
+        raise image.directory.corrupt(f"it has {image.samples} samples for {PHOTOMETRIC_NAMES[photometric]}")
+    if photometric == Photometric.PALETTE and bits > 16:
+        return f"a palette of {bits} bits"
+    if photometric in (Photometric.CIELAB, Photometric.ICCLAB, Photometric.ITULAB) and bits not in (8, 16):
+        return f"Lab of {bits} bits"
+    if photometric == Photometric.YCBCR and (bits != 8 or image.samples != 3):
+        return f"YCbCr of {image.samples} samples of {bits} bits"
+    return ""
 
 
-def _assemble(
-    order: str,
-    tags: dict[int, tuple[str, tuple[int, ...] | tuple[float, ...] | bytes]],
-    data: list[bytes],
-) -> bytes:
-    beside = 8 + 2 + 12 * len(tags) + 4
-    starts = beside + sum(
-        size + size % 2 for code, values in tags.values() if (size := struct.calcsize(code) * len(values)) > 4
+def _unknown_coding(image: TiffImage) -> str:
+    bits = image.bits
+    if image.compression in _LOSSY:
+        name = COMPRESSION_NAMES[image.compression]
+        if bits != 8:
+            return f"{name} of {bits} bit samples"
+        counts = (3, 4) if image.compression == Compression.WEBP else (1, 3, 4)
+        if not _pillow_knows(image) and image.samples // image.planes not in counts:
+            return f"{name} of {image.samples} samples"
+    if image.predictor not in (1, 2, 3):
+        return f"predictor {image.predictor}"
+    if image.predictor == 2 and bits not in (8, 16, 32, 64):
+        return f"a predictor of {bits} bit samples"
+    if image.predictor == 3 and image.sample_format != SampleFormat.FLOAT:
+        return "the predictor of floats for integers"
+    if image.compression == Compression.THUNDERSCAN and not _pillow_knows(image):
+        return "ThunderScan compression of other than gray of 4 bits"
+    return ""
+
+
+def _pillow_knows(image: TiffImage) -> bool:
+    """Whether Pillow reads this layout, and reads it right."""
+    if image.compression == Compression.OLD_JPEG or image.photometric == Photometric.YCBCR:
+        return True
+    extras = image.extra_samples[: image.samples]
+    known = (
+        extras in _KNOWN_EXTRAS.get(image.photometric, ())
+        and image.samples == CHANNELS[image.photometric] + len(extras)
+        and image.planar == 1
+        and image.sample_format in (SampleFormat.UNSIGNED, SampleFormat.UNDEFINED, SampleFormat.SIGNED)
     )
-    offsets = []
-    for part in data:
-        offsets.append(starts)
-        starts += len(part)
-    tags[Tag.STRIP_OFFSETS] = ("I", tuple(offsets))
-    entries, values_after = [], []
-    for tag, (code, values) in sorted(tags.items()):
-        packed = struct.pack(f"{order}{len(values)}{code}", *values)
-        head = struct.pack(order + "HHI", tag, _CODES[code], len(values))
-        if len(packed) > 4:
-            entries.append(head + struct.pack(order + "I", beside))
-            packed += b"\0" * (len(packed) % 2)
-            values_after.append(packed)
-            beside += len(packed)
-        else:
-            entries.append(head + packed.ljust(4, b"\0"))
-    magic = b"II" if order == "<" else b"MM"
-    header = magic + struct.pack(order + "HIH", 42, 8, len(entries))
-    return b"".join([header, *entries, bytes(4), *values_after, *data])
+    if not known or image.bits > 8 or (image.samples > 1 and image.bits != 8):
+        return False
+    if image.compression == Compression.WEBP:
+        return False
+    if image.compression == Compression.THUNDERSCAN:
+        return image.bits == 4 and image.photometric in _GRAYS and not image.tiled
+    return image.bits in (1, 2, 4, 8) and (not image.tiled or image.compression == Compression.JPEG)

@@ -9,13 +9,13 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
 from docmill.engines.raster.source import PageWork
 from docmill.engines.raster.tiff_copy import deflate_page, group4_page
-from docmill.engines.raster.tiff_decode import decode
+from docmill.engines.raster.tiff_decode import decode, refuse_unknown
 from docmill.engines.raster.tiff_image import TiffImage, read_image
 from docmill.engines.raster.tiff_jpeg import jpeg_page
 from docmill.engines.raster.tiff_seams import page_budget
-from docmill.errors import DocmillError, UnsupportedConversion
+from docmill.errors import DocmillError
 from docmill.pdf import PdfPage
-from docmill.tiff import COMPRESSION_NAMES, Compression, Photometric, Tag, Tiff
+from docmill.tiff import COMPRESSION_NAMES, Compression, Tiff
 
 
 class TiffPages:
@@ -35,7 +35,7 @@ class TiffPages:
 
     def page(self, number: int) -> PdfPage | PageWork:
         image = read_image(self._tiff.page(number), self._options)
-        _refuse_unsupported(image)
+        refuse_unknown(image)
         if image.compression == Compression.CCITT_G4 and (page := group4_page(image)):
             return page
         return partial(self._make, image)
@@ -61,27 +61,3 @@ class TiffPages:
 
     def close(self) -> None:
         self._tiff.close()
-
-
-def _refuse_unsupported(image: TiffImage) -> None:
-    what = ""
-    if image.compression not in COMPRESSION_NAMES:
-        what = f"compression {image.compression}"
-    elif image.compression in (Compression.OLD_JPEG, Compression.LZMA, Compression.ZSTD, Compression.WEBP):
-        what = COMPRESSION_NAMES[image.compression]
-    elif image.tiled:
-        what = "tiles"
-    elif image.planar != 1:
-        what = "separate planes"
-    elif image.bits not in (1, 2, 4, 8):
-        what = f"{image.bits} bit samples"
-    elif image.sample_format not in (1, 4):
-        what = f"sample format {image.sample_format}"
-    elif image.photometric > Photometric.YCBCR or image.photometric == Photometric.MASK:
-        what = f"photometric interpretation {image.photometric}"
-    elif image.directory.numbers(Tag.EXTRA_SAMPLES):
-        what = "alpha or other extra samples"
-    if what:
-        raise UnsupportedConversion(
-            f"page {image.page}: a TIFF with {what} cannot be converted yet", page=image.page
-        )

@@ -1,0 +1,145 @@
+"""TIFF layouts that Pillow misreads or does not read, against the samples that went in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pikepdf
+import pytest
+import tifffile
+
+from docmill.engines.base import EngineOptions, EngineResult
+from docmill.engines.raster_to_pdf import RasterToPdf
+from docmill.errors import UnsupportedConversion
+from docmill.formats import PDF, Target
+
+SHAPE = (37, 51)
+
+
+def convert(source: Path) -> EngineResult:
+    options = EngineOptions(Target(PDF), mime_type="image/tiff", name="out")
+    return RasterToPdf().convert(source, source.parent, options, lambda progress: None)
+
+
+def stored(result: EngineResult, *, mask: bool = False) -> np.ndarray:
+    """The samples of the page's image, or of its soft mask, by qpdf."""
+    with pikepdf.open(result.outputs[0]) as pdf:
+        image = pdf.pages[0].Resources.XObject.Im0
+        image = image.SMask if mask else image
+        kind = ">u2" if image.BitsPerComponent == 16 else "u1"
+        data = np.frombuffer(image.read_bytes(), kind)
+        return data.reshape(int(image.Height), int(image.Width), -1)
+
+
+def noise(kind: str, channels: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    if kind.startswith("f"):
+        return rng.random((*SHAPE, channels)).astype(kind)
+    return rng.integers(0, np.iinfo(kind).max, (*SHAPE, channels), kind, endpoint=True)
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "strips": {"rowsperstrip": 5},
+    "tiles": {"tile": (16, 32)},
+    "LZW and predictor": {"compression": "lzw", "predictor": True, "rowsperstrip": 8},
+    "ZSTD, tiled": {"compression": "zstd", "tile": (32, 16)},
+    "LZMA": {"compression": "lzma"},
+    "big-endian PackBits": {"byteorder": ">", "compression": "packbits"},
+    "big-endian Deflate": {"byteorder": ">", "compression": "zlib", "predictor": True, "tile": (16, 16)},
+}
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_samples_of_every_layout(tmp_path: Path, name: str, kind: str, planar: str) -> None:
+    samples = noise(kind)
+    data = np.moveaxis(samples, 2, 0) if planar == "separate" else samples
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, data, photometric="rgb", planarconfig=planar, **LAYOUTS[name])
+    wanted = np.rint(samples.astype(float) * 65535) if kind == "f4" else samples
+    assert np.array_equal(stored(convert(source)), wanted)
+
+
+@pytest.mark.parametrize("kind", ["u2", "u4", "f2", "f8"])
+def test_gray_whose_white_is_0(tmp_path: Path, kind: str) -> None:
+    samples = noise(kind, 1)[..., 0]
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, samples, photometric="miniswhite")
+    values = samples.astype(float)
+    if kind == "u4":
+        low, high = values.min(), values.max()
+        values = (values - low) / (high - low) * 65535
+    elif kind != "u2":
+        values *= 65535
+    off = np.abs(stored(convert(source))[..., 0].astype(int) - (65535 - np.rint(values)))
+    assert off.max() <= (0 if kind == "u2" else 1)
+
+
+@pytest.mark.parametrize("kind, most", [("u1", 255), ("u2", 65535)])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha", "unspecified"])
+def test_extra_samples(tmp_path: Path, kind: str, most: int, extra: str) -> None:
+    samples = noise(kind, 4)
+    samples[..., 3] |= 1
+    source = tmp_path / "in.tif"
+    written = samples.copy()
+    if extra == "assocalpha":
+        written[..., :3] = samples[..., :3].astype(np.uint32) * samples[..., 3:] // most
+    tifffile.imwrite(source, written, photometric="rgb", extrasamples=[extra], tile=(16, 16))
+    result = convert(source)
+    if extra == "unspecified":
+        with pikepdf.open(result.outputs[0]) as pdf:
+            assert "/SMask" not in pdf.pages[0].Resources.XObject.Im0
+    else:
+        assert np.array_equal(stored(result, mask=True)[..., 0], samples[..., 3])
+    colors = stored(result)
+    if extra == "assocalpha":
+        again = colors.astype(np.float64) * samples[..., 3:] / most
+        assert np.abs(again - written[..., :3]).max() <= 0.5 + 1e-9
+    else:
+        assert np.array_equal(colors, samples[..., :3])
+
+
+@pytest.mark.parametrize("bits", [3, 10, 12, 14, 24])
+def test_odd_depths_are_scaled_to_the_next_that_pdf_has(tmp_path: Path, bits: int) -> None:
+    kind = "u1" if bits < 8 else "u2" if bits < 16 else "u4"
+    samples = noise("u4", 1)[..., 0] >> (32 - bits)
+    source = tmp_path / "in.tif"
+    if bits == 24:
+        packed = samples.astype("<u4").view("u1").reshape(*SHAPE, 4)[..., :3].reshape(SHAPE[0], -1)
+    else:
+        digits = (samples[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+        packed = np.packbits(digits.astype("u1").reshape(SHAPE[0], -1), axis=1)
+    tifffile.imwrite(source, packed.astype("u1"), photometric="minisblack")
+    with tifffile.TiffFile(source, mode="r+b") as tiff:
+        tags = tiff.pages[0].tags
+        tags["BitsPerSample"].overwrite(bits)
+        tags["ImageWidth"].overwrite(SHAPE[1])
+    made = stored(convert(source))[..., 0].astype(float)
+    if bits == 24:
+        low, high = float(samples.min()), float(samples.max())
+        wanted = (samples - low) / (high - low) * 65535
+    else:
+        wanted = samples / ((1 << bits) - 1) * (255 if kind == "u1" else 65535)
+    assert np.abs(made - wanted).max() <= 0.5 + 1e-6
+
+
+def test_webp_in_tiff(tmp_path: Path) -> None:
+    samples = noise("u1")
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(
+        source, samples, photometric="rgb", compression="webp", compressionargs={"lossless": True}
+    )
+    assert np.array_equal(stored(convert(source)), samples)
+
+
+def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, noise("f4", 1)[..., 0].astype("c8"))
+    with pytest.raises(UnsupportedConversion, match="complex samples"):
+        convert(source)
+    tifffile.imwrite(source, noise("u1", 1)[..., 0], compression="lerc")
+    with pytest.raises(UnsupportedConversion, match="LERC"):
+        convert(source)
