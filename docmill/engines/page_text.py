@@ -33,6 +33,7 @@ _LINE = re.compile(rf"[^\r\n{BREAK}]+{BREAK}?|{BREAK}")
 _WORD = re.compile(r"\S+")
 _SPACES = re.compile(r"(?<=\S)\s+(?=\S)")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
 # A gap this wide, in heights of the line, may be the white between two columns.
 _WIDE = 0.9
 # Lines of a page that are looked at for such a gap; the rest only where one of these has it.
@@ -62,6 +63,10 @@ class PageText:
         self._page = pdfium.FPDF_LoadPage(document, number - 1)
         if not self._page:
             raise CorruptDocument(f"page {number} cannot be read", page=number)
+        if _has_text_annotation(self._page):
+            _flatten(self._page)
+            pdfium.FPDF_ClosePage(self._page)
+            self._page = pdfium.FPDF_LoadPage(document, number - 1)
         self._text_page = pdfium.FPDFText_LoadPage(self._page)
         if not self._text_page:
             pdfium.FPDF_ClosePage(self._page)
@@ -264,6 +269,27 @@ def _room(count: int) -> _Room:
     if _rooms[0].count < count:
         _rooms[0] = _Room(2 * count)
     return _rooms[0]
+
+
+def _has_text_annotation(page: Any) -> bool:
+    """Whether a form field, a stamp or a text that was typed on the page is drawn over it."""
+    for index in range(pdfium.FPDFPage_GetAnnotCount(page)):
+        annotation = pdfium.FPDFPage_GetAnnot(page, index)
+        kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+        pdfium.FPDFPage_CloseAnnot(annotation)
+        if kind in _WITH_TEXT:
+            return True
+    return False
+
+
+def _flatten(page: Any) -> None:
+    """Make annotations part of the content of a page, as it is when it is next loaded."""
+    own = [ctypes.c_float() for _ in range(4)]
+    frame = pdfium.FS_RECTF()
+    if not pdfium.FPDFPage_GetMediaBox(page, *own) and pdfium.FPDF_GetPageBoundingBox(page, frame):
+        # Flattening takes a page that inherits its box for 612 by 792 points.
+        pdfium.FPDFPage_SetMediaBox(page, frame.left, frame.bottom, frame.right, frame.top)
+    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
 
 
 def _sample(lines: Sequence[T]) -> Sequence[T]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from docmill.errors import InvalidJobData
 from docmill.formats import (
+    PDF,
+    TEXT,
+    TIFF,
     DocumentFormat,
     RasterImageFormat,
     Target,
     target_of_document_format,
     target_of_raster_format,
 )
+from docmill.jobs.document_options import options_of_document
 from docmill.jobs.models import AnnotationsMode, EmptyPageMode, JobData, JobErrorMode
-from docmill.options import ConvertOptions, OnError
+from docmill.options import ConvertOptions, OnError, PageNames
 from docmill.request import ConvertRequest
 
 HONOURED = frozenset(
@@ -25,12 +30,16 @@ HONOURED = frozenset(
         "document_format",
         "raster_image_format",
         "raster_image_bits_per_pixel",
+        "page_numbering_template",
+        "document_options",
         "job_name",
         "document_name",
         "output_document_id",
         "user_data",
     }
 )
+# Of these formats one file has all pages.
+_OF_ALL_PAGES = (PDF.name, TIFF.name, TEXT.name)
 # Values that ask for nothing: what docmill does anyway.
 _ASK_FOR_NOTHING = {
     "empty_page_mode": EmptyPageMode.NONE,
@@ -49,12 +58,15 @@ def request_from_job_data(source: str | Path, job: JobData) -> ConvertRequest:
     `UnsupportedConversion` for a format that docmill cannot write.
     """
     _refuse_unhonoured(job)
+    target = _target(job)
     return ConvertRequest(
         sources=(source_uri(source),),
-        to=_target(job).name,
+        to=target.name,
         options=ConvertOptions(
             pages=_pages(job),
             on_error=OnError.ABORT if job.job_error_mode is JobErrorMode.ABORT else OnError.RESUME,
+            page_names=_page_names(job, target),
+            **_document_options(job, target),
         ),
         document_name=job.document_name or None,
         output_document_id=job.output_document_id or None,
@@ -104,6 +116,27 @@ def _target(job: JobData) -> Target:
     if job.raster_image_bits_per_pixel:
         raise InvalidJobData("rasterImageBitsPerPixel goes with a rasterImageFormat")
     return target_of_document_format(job.document_format)
+
+
+def _page_names(job: JobData, target: Target) -> str | None:
+    """The template for files of a page each; a document of all pages has no use for it."""
+    template = job.page_numbering_template
+    if "page_numbering_template" not in job.model_fields_set or template == PageNames().template:
+        return None
+    try:
+        PageNames(template)
+    except InvalidJobData as error:
+        words = error.message.replace("page_names", "pageNumberingTemplate")
+        raise InvalidJobData(words, hint=error.hint) from None
+    return None if target.format.name in _OF_ALL_PAGES else template
+
+
+def _document_options(job: JobData, target: Target) -> dict[str, Any]:
+    if not job.document_options:
+        return {}
+    if job.raster_image_format is not RasterImageFormat.UNKNOWN:
+        raise InvalidJobData("documentOptions go with a documentFormat, not with a rasterImageFormat")
+    return options_of_document(job.document_options, target.format)
 
 
 def _pages(job: JobData) -> str | None:

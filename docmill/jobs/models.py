@@ -80,6 +80,7 @@ class JobData(_WireModel):
 
     job_error_mode: JobErrorMode = JobErrorMode.CONTINUE
     page_numbering_template: str = "##name##_Page(##page##).##extension##"
+    """Names of the files where each page is one, as in PNG; PDF, TIFF and text hold all pages."""
     enable_svg_conversion: bool = True
     svg_images_recognition_mode: SvgImagesRecognitionMode = SvgImagesRecognitionMode.AUTO
     empty_page_mode: EmptyPageMode = EmptyPageMode.NONE

@@ -220,3 +220,44 @@ def test_what_is_no_pdf_is_told_so(tmp_path: Path, content: bytes) -> None:
     source.write_bytes(content)
     with pytest.raises(CorruptDocument):
         convert(source, tmp_path)
+
+
+def test_what_stamps_and_typed_notes_say_is_text_of_the_page(tmp_path):
+    """Also on a page that inherits its size, which flattening by pdfium takes for 612 by 792 points."""
+    source = drawn(tmp_path, [(50, 600, "Name:")], [(50, 600, "Second")])
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        page = pdf.pages[0]
+        pdf.Root.Pages.MediaBox = page.obj.MediaBox
+        del page.obj["/MediaBox"]
+
+        def annotation(kind: pikepdf.Name, text: str, x: int, flags: int) -> pikepdf.Object:
+            shown = pdf.make_stream(
+                f"BT /F1 18 Tf 4 12 Td ({text}) Tj ET".encode(),
+                Type=pikepdf.Name.XObject,
+                Subtype=pikepdf.Name.Form,
+                BBox=[0, 0, 100, 40],
+                Resources=page.Resources,
+            )
+            entries = {
+                "Type": pikepdf.Name.Annot,
+                "Subtype": kind,
+                "F": flags,
+                "Rect": [x, 500, x + 100, 540],
+            }
+            return pdf.make_indirect(pikepdf.Dictionary(**entries, AP=pikepdf.Dictionary(N=shown)))
+
+        page.obj.Annots = pikepdf.Array(
+            [
+                annotation(pikepdf.Name.FreeText, "Ann", 100, 4),
+                annotation(pikepdf.Name.Stamp, "Paid", 300, 4),
+                annotation(pikepdf.Name.Stamp, "Secret", 200, 2),
+            ]
+        )
+        pdf.save(source)
+    text = text_of(source, tmp_path)
+    assert text == "Name:\nAnn Paid\n\fSecond\n\f"
+    assert same_words(text, pdftotext(source)) == 1
+    first = pages_of(source, tmp_path, pages="1,1")[1]
+    assert (first["width"], first["height"]) == (500, 700)
+    box = next(word["box"] for word in first["words"] if word["text"] == "Paid")
+    assert 300 < box[0] < 310 and 160 < box[1] < box[3] < 200

@@ -25,7 +25,7 @@ from docmill.jobs.models import (
     SvgImagesRecognitionMode,
 )
 from docmill.jobs.tokens import check_tokens, job_key, new_job_token
-from docmill.options import OnError
+from docmill.options import OnError, PageNames
 from docmill.request import ConvertRequest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=256)
@@ -154,14 +154,12 @@ def test_every_job_maps_or_is_refused_by_name(job):
 
 
 NOT_HONOURED = {
-    "page_numbering_template": "a",
     "enable_svg_conversion": True,
     "svg_images_recognition_mode": 0,
     "empty_page_mode": 1,
     "preprocessor_deskew": True,
     "preprocessor_orient": True,
     "preprocessor_invert": True,
-    "document_options": {"title": "x"},
     "annotations_mode": 1,
     "annotations": "<xml/>",
 }
@@ -176,6 +174,65 @@ def test_a_field_that_is_not_honoured_is_refused_by_its_wire_name(name):
     job = JobData(document_format=1, **{name: NOT_HONOURED[name]})
     with pytest.raises(InvalidJobData, match=JobData.model_fields[name].alias):
         request_from_job_data("/scan.tif", job)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"raster_image_format": 75, "page_numbering_template": "p##page##.##extension##"}, True),
+        ({"raster_image_format": 29, "page_numbering_template": "p##page##.##extension##"}, False),
+        ({"document_format": 1, "page_numbering_template": "p##page##.##extension##"}, False),
+        ({"raster_image_format": 75, "page_numbering_template": PageNames().template}, False),
+    ],
+)
+def test_the_template_names_files_of_a_page_each(values, names):
+    asked = request_from_job_data("/scan.tif", JobData(**values)).options.page_names
+    assert asked == ("p##page##.##extension##" if names else None)
+
+
+def test_a_template_without_the_page_is_refused_by_its_wire_name():
+    for format in ({"raster_image_format": 75}, {"document_format": 1}):
+        with pytest.raises(InvalidJobData, match="pageNumberingTemplate has no ##page##"):
+            request_from_job_data("/scan.tif", JobData(page_numbering_template="a", **format))
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({"title": "T", "author": "A", "subject": None, "linearized": True, "documentType": 0},
+         {"title": "T", "author": "A", "linearize": True}),
+        ({"isProtected": True, "userPassword": "env:U"}, {"encrypt_user_password": "env:U"}),
+        ({"isProtected": True, "ownerPassword": "env:O", "printEnabled": False, "copyEnabled": False},
+         {"encrypt_owner_password": "env:O", "permissions": "annotate,fill,edit"}),
+        ({"isProtected": True, "ownerPassword": "env:O", "highQualityPrintEnabled": False,
+          "annotationsEnabled": False, "editEnabled": False, "assemblyEnabled": True},
+         {"encrypt_owner_password": "env:O", "permissions": "assemble,copy,print-low"}),
+        ({"isProtected": False, "printEnabled": True}, {}),
+    ],
+)  # fmt: skip
+def test_document_options_are_honoured(options, asked):
+    job = JobData(document_format=1, job_error_mode=0, document_options=options)
+    assert request_from_job_data("/scan.tif", job).options.changed() == asked
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "words"),
+    [
+        ({"document_format": 1}, {"documentType": 1, "qualityFactor": 80},
+         "documentOptions.documentType, documentOptions.qualityFactor"),
+        ({"document_format": 1}, {"isProtected": True}, "isProtected needs a password"),
+        ({"document_format": 1}, {"userPassword": "env:U"}, "needs documentOptions.isProtected"),
+        ({"document_format": 1}, {"isProtected": True, "userPassword": "hunter2"}, "not a reference"),
+        ({"document_format": 1}, {"linearized": "yes"}, "documentOptions.linearized is no true or false"),
+        ({"document_format": 5}, {"documentType": 0, "title": "T"},
+         "documentOptions.documentType, documentOptions.title"),
+        ({"raster_image_format": 3}, {"title": "T"}, "not with a rasterImageFormat"),
+    ],
+)  # fmt: skip
+def test_document_options_that_are_not_honoured_are_refused_by_name(format, options, words):
+    with pytest.raises(InvalidJobData, match=words) as refused:
+        request_from_job_data("/scan.tif", JobData(document_options=options, **format))
+    assert "hunter2" not in f"{refused.value.message} {refused.value.hint}"
 
 
 @pytest.mark.parametrize(
