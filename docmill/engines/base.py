@@ -61,6 +61,10 @@ class EngineOptions:
     encrypt_owner_password: str | None = field(default=None, repr=False)
 
 
+# How a note begins that tells of a PDF that was mended: what it looked like before is then no measure.
+DAMAGED = "the PDF was damaged"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineResult:
     """What an engine made: its files in order, the pages in them, and what went wrong on the way."""

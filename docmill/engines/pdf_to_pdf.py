@@ -23,7 +23,7 @@ from docmill.engines.base import (
     Progress,
 )
 from docmill.engines.pdf_edit.merging import Merge
-from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing
+from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair_notes
 from docmill.engines.pdf_edit.saving import SaveOptions, save, set_metadata
 from docmill.engines.pdf_edit.selection import select_pages
 from docmill.engines.pdf_edit.sizes import rotation, shown_size
@@ -50,7 +50,7 @@ class PdfToPdf:
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".edit-") as scratch:
             opened = open_for_editing(source, options.password, Path(scratch), options.max_pages)
             with opened.pdf:
-                return _Job(Path(scratch), out_dir, options, progress).run(opened)
+                return _Job(source, Path(scratch), out_dir, options, progress).run(opened)
 
     def merge(
         self,
@@ -65,7 +65,7 @@ class PdfToPdf:
             failures: list[PageFailure] = []
             notes: list[str] = []
             merged = _merged(sources, scratch, options, failures, notes, stack)
-            result = _Job(scratch, out_dir, options, progress).run(merged)
+            result = _Job(sources[0].path, scratch, out_dir, options, progress).run(merged)
             return EngineResult(
                 result.outputs, result.pages, (*failures, *result.failures), (*notes, *result.notes)
             )
@@ -75,8 +75,14 @@ class _Job:
     """One document on its way from opened to saved."""
 
     def __init__(
-        self, scratch: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
+        self,
+        source: Path,
+        scratch: Path,
+        out_dir: Path,
+        options: EngineOptions,
+        progress: Callable[[Progress], None],
     ) -> None:
+        self._source = source
         self._scratch = scratch
         self._out_dir = out_dir
         self._options = options
@@ -104,6 +110,10 @@ class _Job:
             if Name.Names in opened.pdf.Root and Name.EmbeddedFiles in opened.pdf.Root.Names:
                 notes.append("each of the files has the attachments")
             self._split(opened, names)
+        if not opened.notes:
+            # An object that nothing looked at until it was written.
+            late = [str(warning) for warning in opened.pdf.get_warnings()]
+            notes += repair_notes(late, self._source)
         outputs = tuple(self._out_dir / name for name in names)
         return EngineResult(outputs, pages, tuple(failures), tuple(notes))
 

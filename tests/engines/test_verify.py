@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from docmill.documents.identify import identify
 from docmill.engines import registry
-from docmill.engines.base import EngineOptions, EngineResult, PageResult
+from docmill.engines.base import DAMAGED, EngineOptions, EngineResult, PageResult
 from docmill.engines.verify import Source, verify
 from docmill.errors import EngineFailed, InvalidJobData
 from docmill.formats import PDF, Target, target_from_name
@@ -245,3 +245,44 @@ def test_thin_lines_and_form_fields_are_as_they_were_drawn(tmp_path: Path) -> No
         pdf.save(path)
     verify(*convert(path, "tiff", dpi=300), LONG)
     verify(*convert(path, "png", dpi=150), LONG)
+
+
+def broken(path: Path, page: bytes, *more: bytes, count: int = 1) -> Path:
+    """A PDF of one page with these entries, and these bodies of objects from 4 on, without `endobj`."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R%s>>" % (more[0] if more else b""),
+        b"<</Type/Pages/Kids[3 0 R]/Count %d>>" % count,
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 300]/Resources<<>>%s>>" % page,
+        *more[1:],
+    ]
+    out = b"%PDF-1.7\n"
+    offsets = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(objects) + 1
+    end = b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF\n"
+    path.write_bytes(out + end % (size, table, size, len(out)))
+    return path
+
+
+def test_a_page_tree_that_counts_too_many_is_told_by_the_pages_that_are_there(tmp_path: Path) -> None:
+    sources, options, result = convert(broken(tmp_path / "a.pdf", b"", count=3))
+    assert (len(sources[0].facts.pages), len(result.pages)) == (3, 1)
+    verify(sources, options, result, LONG)
+
+
+def test_metadata_that_is_no_xmp_stays(tmp_path: Path) -> None:
+    path = broken(tmp_path / "a.pdf", b"", b"/Metadata 4 0 R", b"<</Type/Metadata/Subtype/XML>>")
+    verify(*convert(path), LONG)
+
+
+def test_damage_that_shows_only_when_it_is_written_is_told(tmp_path: Path) -> None:
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/Times-Roman"
+    text = b"BT /F 40 Tf 20 100 Td (Hello) Tj ET"
+    contents = b"<</Length %d>>\nstream\n%s\nendstream" % (len(text), text)
+    page = b"/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>"
+    sources, options, result = convert(broken(tmp_path / "a.pdf", page, b"", contents, font))
+    assert any(note.startswith(DAMAGED) for note in result.notes)
+    verify(sources, options, result, LONG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name
 
+from docmill.engines.base import DAMAGED
 from docmill.engines.pdfium_document import load_pdf
 from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
 from docmill.settings import variable
@@ -67,12 +69,18 @@ def _open(source: Path, password: str | None) -> OpenedPdf:
         raise
     opened = OpenedPdf(pdf, pages)
     warnings = [str(warning) for warning in pdf.get_warnings()]
-    if warnings:
-        first = warnings[0].removeprefix(str(source)).lstrip(":, ")
-        opened.notes = (f"the PDF was damaged and was repaired: {first}",)
+    opened.notes = repair_notes(warnings, source)
     if any("non-dictionary" in warning for warning in warnings):
         _put_placeholders(opened, _lost_pages(source, password))
     return opened
+
+
+def repair_notes(warnings: Sequence[str], source: Path) -> tuple[str, ...]:
+    """What a person should know of qpdf's warnings: that there were some, and the first."""
+    if not warnings:
+        return ()
+    first = warnings[0].removeprefix(str(source)).lstrip(":, ")
+    return (f"{DAMAGED} and was repaired: {first}",)
 
 
 def _lost_pages(source: Path, password: str | None) -> list[int]:
@@ -116,5 +124,5 @@ def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason
         ) from error
     finally:
         with_pdfium.close()
-    opened.notes = ("the PDF was damaged and was rebuilt; bookmarks and forms may be lost", *opened.notes)
+    opened.notes = (f"{DAMAGED} and was rebuilt; bookmarks and forms may be lost", *opened.notes)
     return opened

@@ -108,10 +108,18 @@ def save(
 def _write(
     pdf: pikepdf.Pdf, target: Path, options: SaveOptions, percent: Callable[[int], None] | None
 ) -> None:
-    pdf.save(
-        target,
-        linearize=options.linearize,
-        encryption=options.encryption,
-        object_stream_mode=pikepdf.ObjectStreamMode.preserve,
-        progress=percent,
-    )
+    def write(*, fix_metadata: bool) -> None:
+        pdf.save(
+            target,
+            linearize=options.linearize,
+            encryption=options.encryption,
+            object_stream_mode=pikepdf.ObjectStreamMode.preserve,
+            fix_metadata_version=fix_metadata,
+            progress=percent,
+        )
+
+    try:
+        write(fix_metadata=True)
+    except (pikepdf.PdfError, RuntimeError):
+        # The version that XMP metadata names is brought in line; metadata that is no XMP stays as it is.
+        write(fix_metadata=False)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from docmill.engines.base import EngineOptions, EngineResult, PageResult
+from docmill.engines.base import DAMAGED, EngineOptions, EngineResult, PageResult
 from docmill.engines.verify.expected import HINT, Source, SourcePage, check_page_count, source_pages
 from docmill.engines.verify.pdfium import PdfPages
 from docmill.errors import EngineFailed
@@ -82,6 +82,8 @@ def _verify_pdf(pairs: Sequence[Pair], options: EngineOptions, result: EngineRes
             reached = [pair for pair in pairs if pair[0] < len(readers[0])]
         for place, made, page in reached[:: max(1, len(reached) // MAX_SIZES)]:
             _same_size(readers[0], place, page, made)
+        if any(DAMAGED in note for note in result.notes):
+            return
         comparison = _Comparison(options, stack)
         for place, made, page in _samples([pair for pair in reached if _is_quick(pair[2], seconds)], seconds):
             comparison.with_pdf(readers[0], place, made, page)

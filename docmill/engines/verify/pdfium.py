@@ -53,6 +53,13 @@ class PdfPages:
         self._library.FPDF_GetPageSizeByIndexF(self._document, index, size)
         return size[0], size[1]
 
+    def has(self, index: int) -> bool:
+        """Whether a page is really there: the page tree may count more than it has."""
+        page = self._library.FPDF_LoadPage(self._document, index)
+        if page:
+            self._library.FPDF_ClosePage(page)
+        return bool(page)
+
     def user_units(self) -> dict[int, float]:
         """UserUnit by index, where it is not 1; read once, and only where it is asked for."""
         if self._units is None:
