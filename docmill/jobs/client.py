@@ -31,7 +31,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelled, Cancelling
 
 from docmill.documents.secrets import is_reference
@@ -41,6 +41,7 @@ from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
 from docmill.jobs.failures import prefect_failures
 from docmill.jobs.listing import STATES, JobFilter, JobPage
+from docmill.jobs.local import find_running
 from docmill.jobs.models import JobData, StatusJobData
 from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.status import status_from_run, tokens_of
@@ -213,19 +214,25 @@ class JobClient:
             )
         return run
 
+    async def _new_client(self) -> PrefectClient:
+        if get_current_settings().api.url:
+            return get_client()
+        if url := await asyncio.to_thread(find_running, self._settings):
+            with temporary_settings({PREFECT_API_URL: url}):
+                return get_client()
+        # Prefect would start a server of its own, on the user's own database.
+        raise PrefectUnavailable(
+            "no Prefect server is set up",
+            hint="start `docmill up` or set PREFECT_API_URL, or use an EmbeddedRunner",
+        )
+
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[PrefectClient]:
         """The client, opened once; what Prefect and HTTP raise leaves here as `PrefectUnavailable`."""
         with prefect_failures():
             async with self._opening:
                 if self._client is None:
-                    if not get_current_settings().api.url:
-                        # Prefect would start a server of its own, on the user's own database.
-                        raise PrefectUnavailable(
-                            "no Prefect server is set up",
-                            hint="set PREFECT_API_URL (`docmill up` prints it), or use an EmbeddedRunner",
-                        )
-                    self._client = await get_client().__aenter__()
+                    self._client = await (await self._new_client()).__aenter__()
             yield self._client
 
 

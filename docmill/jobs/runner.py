@@ -16,7 +16,7 @@ import contextvars
 import threading
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -38,8 +38,9 @@ T = TypeVar("T")
 class StatusJobDataRunner:
     """Submits jobs to a deployment on a Prefect server, for a worker to run, and asks after them.
 
-    The server is the one that Prefect's own settings name (`PREFECT_API_URL`, or the profile's). Use it as a
-    context manager, or `close` it. `docmill.jobs.EmbeddedRunner` needs no server.
+    The server is the one that Prefect's own settings name (`PREFECT_API_URL`, or the profile's), or that of a
+    running `docmill up`. Use it as a context manager, with or without `async`, or `close` it.
+    `docmill.jobs.EmbeddedRunner` needs no server.
     """
 
     def __init__(self, settings: Settings | None = None, *, deployment: str = DEPLOYMENT) -> None:
@@ -58,6 +59,14 @@ class StatusJobDataRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
 
     def close(self) -> None:
         """Close the connections; the jobs go on."""
@@ -173,7 +182,8 @@ class StatusJobDataRunner:
     ) -> JobPage:
         """Jobs from the newest: of one user, in one state (`docmill.jobs.client.STATES`), due after a time.
 
-        A page has at most `limit` jobs; its `cursor`, if any, gets the next one.
+        A time without a zone is local. A page has at most `limit` jobs; its `cursor`, if
+        any, gets the next one.
         """
         return self._wait_for(self.alist_convert_jobs(user_token, state, since, limit, cursor))
 
@@ -186,7 +196,7 @@ class StatusJobDataRunner:
         cursor: str | None = None,
     ) -> JobPage:
         """`list_convert_jobs`, awaitable."""
-        wanted = JobFilter(user_token, state, since)
+        wanted = JobFilter(user_token, state, since and since.astimezone(UTC))
         return await self._in_background(self._jobs.list(wanted, limit=limit, cursor=cursor))
 
     def wait(self, user_token: str, job_token: str, timeout: float | None = None) -> StatusJobData:

@@ -18,12 +18,15 @@ from conftest import deploy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from docmill.errors import InvalidJobData, JobTokenInUse, PrefectUnavailable
 from docmill.jobs.deployments import deploy_convert
+from docmill.jobs.local import DataLock, Running
 from docmill.jobs.models import JobData
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.request import ConvertRequest
+from docmill.settings import Settings
 
 POOL = "nobody"
 REQUEST = ConvertRequest(sources=("/scan.tif",), target="/out.pdf")
@@ -208,8 +211,18 @@ def test_waiting_has_an_end(runner):
         runner.wait(job.user_token, job.job_token, timeout=0.2)
 
 
-def test_the_awaitable_half(runner):
+def test_the_awaitable_half(api, tmp_path):
+    """Also with no server set up, on that of a running `docmill up`."""
+    asyncio.run(deploy(POOL, "docmill"))
+    note = Running(pid=1, api_url=api.url, ui_url="", database="", logs="", started="")
+    note.write(tmp_path)
+    installation = replace(Settings.from_env(), data_dir=tmp_path)
+
     async def life():
+        async with StatusJobDataRunner(installation, deployment=POOL) as runner:
+            return await life_of_a_job(runner)
+
+    async def life_of_a_job(runner):
         job = await runner.asubmit(REQUEST, user_token="async", job_data=JobData(user_data="x"))
         status = await runner.aquery_convert_job_status("async", job.job_token)
         await runner.aabort_convert_job("async", job.job_token)
@@ -218,7 +231,11 @@ def test_the_awaitable_half(runner):
         await runner.adelete_convert_job("async", job.job_token)
         return status, done, page
 
-    status, done, page = asyncio.run(life())
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), DataLock(tmp_path) as up:
+        with pytest.raises(PrefectUnavailable):
+            asyncio.run(life())
+        assert up.acquire()
+        status, done, page = asyncio.run(life())
     assert (status.is_completed, status.user_data) == (False, "x")
     assert done.error_messages == ("Job aborted",)
     assert [job.flow_run_id for job in page.jobs] == [done.flow_run_id]
@@ -231,7 +248,6 @@ def test_a_server_without_the_deployment_is_told(api):
 
 
 def test_a_server_that_does_not_answer_is_told(api):
-    from prefect.settings import PREFECT_API_URL, temporary_settings
     from servers import free_port
 
     nowhere = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}
