@@ -1,11 +1,13 @@
 """Aborts at random moments: each job ends Completed with its whole output, or Cancelled with none.
 
-`python tests/jobs/campaign.py [jobs]` runs 200 embedded and 200 on a docmill worker; the suite runs a few.
+`python tests/jobs/campaign.py [jobs [way...]]` runs 200 a way: `embedded` and `docmill worker`.
+The suite runs a few.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import statistics
@@ -31,15 +33,18 @@ class End:
     gone: float | None
 
 
-def campaign(runner, source: Path, folder: Path, *, jobs: int, longest: float, at_once: int = 4) -> list[End]:
-    """Abort `jobs` short jobs, each up to `longest` seconds after its submission."""
+def campaign(
+    runner, source: Path, folder: Path, *, jobs: int, longest: float | None, at_once: int = 4
+) -> list[End]:
+    """Abort `jobs` short jobs, each up to `longest` seconds after its submission; None lets them be."""
     chance = random.Random(jobs)
-    moments = [chance.uniform(0, longest) for _ in range(jobs)]
+    moments = [None if longest is None else chance.uniform(0, longest) for _ in range(jobs)]
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda n: _abort_one(runner, source, folder / str(n), moments[n]), range(jobs)))
+        ends = pool.map(lambda n: _abort_one(runner, source, folder / str(n), moments[n]), range(jobs))
+        return list(ends)
 
 
-def _abort_one(runner, source: Path, folder: Path, moment: float) -> End:
+def _abort_one(runner, source: Path, folder: Path, moment: float | None) -> End:
     from docmill.options import ConvertOptions
     from docmill.request import ConvertRequest
 
@@ -47,9 +52,10 @@ def _abort_one(runner, source: Path, folder: Path, moment: float) -> End:
     options = ConvertOptions(title="pages=4 pause=0.05")
     request = ConvertRequest(sources=(str(source),), target=str(folder / "out.dds"), options=options)
     job = runner.submit(request)
-    time.sleep(moment)
+    time.sleep(moment or 0.0)
     had_engine, begun = bool(sandbox_processes(job.flow_run_id)), time.monotonic()
-    runner.abort_convert_job(job.user_token, job.job_token)
+    if moment is not None:
+        runner.abort_convert_job(job.user_token, job.job_token)
     gone = None
     while had_engine and gone is None:
         if not sandbox_processes(job.flow_run_id):
@@ -114,7 +120,7 @@ def main() -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from PIL import Image
 
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    jobs, asked = int(sys.argv[1]) if len(sys.argv) > 1 else 200, sys.argv[2:]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -122,12 +128,19 @@ def main() -> None:
         Image.new("1", (8, 8)).save(source)
         with _machine(folder) as ways:
             for way, runner in ways.items():
-                (folder / way).mkdir()
+                if asked and way not in asked:
+                    continue
+                first, then = folder / way / "first", folder / way / "then"
+                first.mkdir(parents=True)
+                then.mkdir()
+                # How long jobs take on this machine now, so that the moments fall on all of their life.
                 begun = time.monotonic()
-                ends = campaign(runner, source, folder / way, jobs=jobs, longest=LONGEST)
+                campaign(runner, source, first, jobs=4, longest=None)
+                longest, begun = time.monotonic() - begun, time.monotonic()
+                ends = campaign(runner, source, then, jobs=jobs, longest=longest)
                 took = time.monotonic() - begun
                 print(f"{way}: {dict(Counter(end.message for end in ends))} in {took:.0f} s")
-                gone = sorted(end.gone for end in ends if end.gone is not None)
+                gone = sorted(end.gone for end in ends if end.gone is not None) or [math.nan]
                 worst = f"{statistics.median(gone):.2f} s median, {gone[-1]:.2f} s at most"
                 print(f"{way}: from the abort to the engine's process gone, {len(gone)} times: {worst}")
 
