@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import signal
@@ -64,6 +65,16 @@ class S3Server:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
+    def restart(self) -> None:
+        """Start it anew on what the last one left; `endpoint` is another one then."""
+        self.kill()
+        self._start()
+        self._make_bucket()
+
+    def bytes_on_disk(self) -> int:
+        """What its volumes hold."""
+        return sum(path.stat().st_size for path in (self._folder / "data").rglob("*.dat"))
+
     def _start(self) -> None:
         weed = Path(sys.executable).with_name("weed")
         ports = free_ports(8)
@@ -112,7 +123,10 @@ class S3Server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                client.create_bucket(Bucket=self.BUCKET)
+                with contextlib.suppress(
+                    client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou
+                ):
+                    client.create_bucket(Bucket=self.BUCKET)
                 # Only a write shows that it has a volume to write to.
                 client.put_object(Bucket=self.BUCKET, Key="ready", Body=b"ready")
                 return
