@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
-from docmill.engines.pdfium_document import open_pdf, selected_pages
+from docmill.engines.pdfium_document import open_pdf, repair_notes, selected_pages
 from docmill.errors import CorruptDocument
 from docmill.formats import PDF
 from docmill.options import PixelBox
@@ -50,7 +51,8 @@ class PdfToRaster:
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
         renderer = _Renderer(source, options)
-        return convert_pages(numbers, renderer.make, renderer.blank, out_dir, options, progress)
+        result = convert_pages(numbers, renderer.make, renderer.blank, out_dir, options, progress)
+        return replace(result, notes=repair_notes(source))
 
 
 class _Renderer:

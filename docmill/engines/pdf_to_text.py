@@ -24,7 +24,7 @@ import pypdfium2
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.page_text import PageText
-from docmill.engines.pdfium_document import load_pdf, open_pdf, selected_pages
+from docmill.engines.pdfium_document import load_pdf, open_pdf, repair_notes, selected_pages
 from docmill.errors import DocmillError
 from docmill.formats import JSON
 from docmill.options import OnError
@@ -66,7 +66,7 @@ class PdfToText:
                     pages.append(PageResult(page.number, page.width_pt, page.height_pt, how="text"))
                 out.write(("\n" if done == 1 else ",\n") + page.text if as_json else page.text + "\f")
             out.write("\n]}\n" if as_json else "")
-        return EngineResult((output,), tuple(pages), tuple(failures))
+        return EngineResult((output,), tuple(pages), tuple(failures), repair_notes(source))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,10 @@ from docmill.engines.base import EngineOptions
 from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
 from docmill.options import PageRanges
 from docmill.settings import variable
+
+# Where readers look for a PDF's header, and for the place of its cross-reference table.
+_HEAD = 1024
+_TAIL = 2048
 
 
 @contextmanager
@@ -54,6 +60,22 @@ def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> l
             setting=variable("max_pages"),
         )
     return pages
+
+
+def repair_notes(source: Path) -> tuple[str, ...]:
+    """That pdfium had to find the objects of a PDF by itself, which it does not tell: where the last
+    `startxref` does not lead to a cross-reference table or stream (ISO 32000-1, 7.5.5)."""
+    with source.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        found = re.findall(rb"startxref\s+(\d{1,15})", file.read())
+        file.seek(0)
+        shift = max(0, file.read(_HEAD).find(b"%PDF-"))
+        for offset in (int(found[-1]), int(found[-1]) + shift) if found else ():
+            file.seek(offset)
+            if re.match(rb"\s*(xref|\d+\s+\d+\s+obj)", file.read(64)):
+                return ()
+    return ("the PDF was damaged and was repaired: its cross-reference table is not where it should be",)
 
 
 def _open_error(code: int | None, password: str | None) -> CorruptDocument | PasswordRequired | PasswordWrong:

@@ -13,8 +13,10 @@ from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageR
 from docmill.engines.raster.source import PageSource, PageWork
 from docmill.engines.raster.sources import open_pages
 from docmill.errors import DocmillError
-from docmill.options import OnError, PageRanges
-from docmill.pdf import PdfPage, PdfWriter
+from docmill.options import BadPage, OnError, PageRanges
+from docmill.pdf import PdfImage, PdfPage, PdfWriter
+
+_A4 = (595.276, 841.89)
 
 
 class RasterToPdf:
@@ -25,11 +27,15 @@ class RasterToPdf:
     ) -> EngineResult:
         with warnings.catch_warnings(), closing(open_pages(source, options)) as pages:
             warnings.simplefilter("ignore")  # Pillow's on odd metadata: nothing that a user could act on
-            return _convert(pages, out_dir / f"{options.name}.pdf", options, progress)
+            return _convert(source, pages, out_dir / f"{options.name}.pdf", options, progress)
 
 
 def _convert(
-    pages: PageSource, output: Path, options: EngineOptions, progress: Callable[[Progress], None]
+    source: Path,
+    pages: PageSource,
+    output: Path,
+    options: EngineOptions,
+    progress: Callable[[Progress], None],
 ) -> EngineResult:
     job = options.options
     resume = job.on_error is OnError.RESUME
@@ -39,6 +45,7 @@ def _convert(
     results: list[PageResult] = []
     failures: list[PageFailure] = []
     first_error: DocmillError | None = None
+    lost = 0
     with PdfWriter(output, job.title or "") as pdf:
         for position, (number, page) in enumerate(_in_order(pages, numbers, options.workers), 1):
             progress(Progress(position, len(numbers)))
@@ -50,15 +57,33 @@ def _convert(
                     raise
                 first_error = first_error or error
                 failures.append(PageFailure(number, error.to_dict()))
+                lost += 1
+                if lost < len(numbers) and job.bad_page is BadPage.BLANK:
+                    blank = _blank(source, number, options)
+                    pdf.add_page(blank)
+                    results.append(PageResult(number, blank.width_pt, blank.height_pt, how=blank.how))
             else:
                 results.append(_result(number, made))
                 if made.damage:
                     failures.append(PageFailure(number, made.damage.to_dict()))
-        if first_error and not results:
+        if first_error and lost == len(numbers):
             raise first_error
     if pages.damage:
         failures.append(PageFailure(len(pages) + 1, pages.damage.to_dict()))
     return EngineResult((output,), tuple(results), tuple(failures))
+
+
+def _blank(source: Path, number: int, options: EngineOptions) -> PdfPage:
+    """A white page as large as that page, as far as its header can be read, else A4."""
+    from docmill.engines.frames import PictureFile
+
+    try:
+        with closing(PictureFile(source, options)) as pictures:
+            width, height = pictures.size_pt(number)
+    except DocmillError:
+        width, height = _A4
+    white = PdfImage(1, 1, 1, b"/DeviceGray", (b"\x80",))
+    return PdfPage(white, width, height, how="blank, since the page failed")
 
 
 def _result(number: int, page: PdfPage) -> PageResult:

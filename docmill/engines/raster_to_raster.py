@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from docmill.engines.base import EngineOptions, EngineResult, PageResult, Progress
+from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.frames import PictureFile
 from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
@@ -47,7 +47,9 @@ class RasterToRaster:
         finally:
             pictures.close()
         if pictures.damage:
-            result = replace(result, notes=(*result.notes, pictures.damage.message))
+            # Pages after it there may be, as many as nobody can tell.
+            lost = PageFailure(pictures.count + 1, pictures.damage.to_dict())
+            result = replace(result, failures=(*result.failures, lost))
         return result
 
 

@@ -124,7 +124,7 @@ ENGINES: tuple[EngineSpec, ...] = (
         entry="docmill.engines.raster_to_pdf:RasterToPdf",
         sources=RASTER_SOURCES,
         targets=frozenset({PDF}),
-        options=frozenset({"dpi", "quality", "title", "alpha", "frames"}),
+        options=frozenset({"dpi", "quality", "title", "alpha", "frames", "bad_page"}),
         raster=frozenset({PDF}),
     ),
     EngineSpec(

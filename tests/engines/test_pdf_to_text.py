@@ -261,3 +261,15 @@ def test_what_stamps_and_typed_notes_say_is_text_of_the_page(tmp_path):
     assert (first["width"], first["height"]) == (500, 700)
     box = next(word["box"] for word in first["words"] if word["text"] == "Paid")
     assert 300 < box[0] < 310 and 160 < box[1] < box[3] < 200
+
+
+def test_a_repaired_pdf_is_told(tmp_path):
+    source = drawn(tmp_path, [(50, 600, "Whole")])
+    whole = source.read_bytes()
+    assert convert(source, tmp_path).notes == ()
+    source.write_bytes(b"from a mail\n" + whole)
+    assert convert(source, tmp_path).notes == ()
+    source.write_bytes(whole[: whole.rindex(b"startxref")])
+    (note,) = convert(source, tmp_path).notes
+    assert "was repaired" in note
+    assert (tmp_path / "out.txt").read_text() == "Whole\n\f"

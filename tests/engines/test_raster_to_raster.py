@@ -347,6 +347,19 @@ def test_damage(tmp_path):
         assert np.array_equal(np.asarray(made)[:60], np.asarray(original)[:60])
 
 
+def test_pages_cut_off_from_a_file_are_a_failure_of_the_job(tmp_path, many):
+    """Not a note only: the job is to end with errors."""
+    with tifffile.TiffFile(many) as tiff:
+        offset = tiff.pages[2].offset
+    data = bytearray(many.read_bytes())
+    end = len(data).to_bytes(4, "little")
+    data = data.replace(offset.to_bytes(4, "little"), end)
+    (tmp_path / "cut.tif").write_bytes(data)
+    result = convert(tmp_path / "cut.tif", "png", tmp_path / "a", on_error="resume")
+    assert len(result.outputs) == 2
+    assert [(failure.page, failure.error["code"]) for failure in result.failures] == [(3, "CorruptDocument")]
+
+
 def test_a_page_that_cannot_be_read_is_blank(tmp_path, many):
     data = bytearray(many.read_bytes())
     with tifffile.TiffFile(many) as tiff:

@@ -309,6 +309,18 @@ def test_a_page_over_the_limit_is_left_out_on_resume(tmp_path: Path) -> None:
     assert result.failures[0].error["code"] == "LimitExceeded"
 
 
+def test_a_page_that_fails_is_blank_where_that_is_asked_for(tmp_path: Path) -> None:
+    """As large as it says that it is, so that the others keep their place."""
+    pictures = [Image.new("1", (10, 10)), Image.new("1", (100, 50)), Image.new("1", (10, 10))]
+    source = saved(tmp_path, *pictures, compression="group4", dpi=(144, 72))
+    result = convert(source, max_page_pixels=500, on_error="resume", bad_page="blank")
+    assert [failure.page for failure in result.failures] == [2]
+    assert [page.source_page for page in result.pages] == [1, 2, 3]
+    with pikepdf.open(result.outputs[0]) as pdf:
+        assert [float(side) for side in pdf.pages[1].MediaBox[2:]] == pytest.approx([50, 50], abs=0.001)
+    assert rendered_by_poppler(result.outputs[0], 72, 72, 2).convert("L").getextrema() == (255, 255)
+
+
 @pytest.mark.parametrize("compression", ["group4", "tiff_lzw", "raw", "packbits", "jpeg"])
 def test_a_truncated_file_names_its_page(tmp_path: Path, compression: str) -> None:
     mode = "1" if compression == "group4" else "L"
