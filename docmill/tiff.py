@@ -396,6 +396,11 @@ class Directory:
             )
         return tiff.read(offset, size)
 
+    def position(self, tag: int) -> int:
+        """Where in the file a tag's value, or the offset to it, stands; 0 where the directory lacks it."""
+        entry = self._entries.get(tag)
+        return self.offset + entry[3] if entry else 0
+
     def numbers(self, tag: int) -> tuple[int, ...]:
         """A tag's integers; empty where the directory lacks it. Raises `CorruptDocument` for other types."""
         entry = self._entries.get(tag)

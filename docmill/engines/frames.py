@@ -18,6 +18,9 @@ from PIL import Image
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.png_rows import samples
+from docmill.engines.raster.tiff_decode import decode
+from docmill.engines.raster.tiff_image import read_image
+from docmill.engines.raster.wide import Wide
 from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import PNG, TIFF
@@ -46,8 +49,6 @@ TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# A raw mode that takes the high byte of 16 bit samples, and the one that takes the low byte from the same.
-_LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B"}
 
 
 @dataclass(slots=True)
@@ -117,9 +118,11 @@ class PictureFile:
             return upright_size(image.size, resolution(image), picture_exif(image).orientation, default)
 
     def _frame(self, number: int, *, truncated: bool) -> Frame:
+        if self._is_tiff and not truncated:
+            return self._tiff_frame(number)
         with self._picture(number) as image, decoding(truncated=truncated):
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
-            wide = self._wide(image, number)
+            wide = self._wide()
             image.load()
             frame = Frame(
                 image=image,
@@ -143,6 +146,32 @@ class PictureFile:
                 frame.dpi = (y, x) if turned >= 5 else (x, y)
             return frame
 
+    def _tiff_frame(self, number: int) -> Frame:
+        """A page by docmill's own reader, which knows more layouts of TIFF than Pillow."""
+        directory = self._tiff.page(number)
+        with decoding():
+            decoded = decode(read_image(directory, self._options))
+        wide = None
+        if isinstance(decoded, Wide):
+            if decoded.space in ("L", "RGB"):
+                alpha = [] if decoded.alpha is None else [decoded.alpha[:, :, None]]
+                wide = np.concatenate([decoded.colors, *alpha], axis=2)
+            decoded = decoded.eight_bit()
+        frame = Frame(
+            image=decoded,
+            wide=wide,
+            dpi=None,
+            orientation=directory.orientation,
+            icc=directory.raw(Tag.ICC_PROFILE),
+            exif=b"",
+            texts={tag: text for tag in _TEXTS if (text := _text(directory, tag))},
+        )
+        _turn(frame, directory.orientation)
+        x, y = directory.dpi()
+        if x and y:
+            frame.dpi = (y, x) if directory.orientation >= 5 else (x, y)
+        return frame
+
     @contextmanager
     def _picture(self, number: int) -> Iterator[Any]:
         """The file anew, at that page, with nothing decoded yet."""
@@ -153,21 +182,10 @@ class PictureFile:
                 image.seek(number - 1)
             yield image
 
-    def _wide(self, image: Any, number: int) -> NDArray[np.uint16] | None:
+    def _wide(self) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:
             return _wide_png(self._path)
-        rawmode = _rawmode(image)
-        if not self._is_tiff or image.mode not in ("RGB", "RGBA") or rawmode[-4:] not in _LOW_BYTES:
-            return None
-        # Pillow keeps one byte of two: decoded once for each of them, both are there.
-        with self._picture(number) as again:
-            low_mode = rawmode[:-4] + _LOW_BYTES[rawmode[-4:]]
-            again.tile = [tile._replace(args=(low_mode, *tile.args[1:])) for tile in again.tile]
-            again.load()
-            image.load()
-            high, low = np.asarray(image), np.asarray(again)
-            both: NDArray[np.uint16] = np.left_shift(high, 8, dtype=np.uint16) | low.astype(np.uint16)
-            return both
+        return None
 
 
 def _seek_directory(image: Any, directory: Directory, number: int) -> None:
@@ -185,15 +203,17 @@ def _seek_directory(image: Any, directory: Directory, number: int) -> None:
         frame += 1
 
 
+def _text(directory: Directory, tag: int) -> bytes:
+    try:
+        return directory.raw(tag).rstrip(b"\0 ").replace(b"\0", b" ")
+    except CorruptDocument:  # a description that is lost leaves the pixels whole
+        return b""
+
+
 def _is_empty(image: Image.Image) -> bool:
     """If no pixel differs from another: what decoders leave where they found nothing."""
     extrema = np.array(image.getextrema()).reshape(-1, 2)
     return bool((extrema[:, 0] == extrema[:, 1]).all())
-
-
-def _rawmode(image: Any) -> str:
-    args = image.tile[0].args if image.tile else ""
-    return str(args[0] if isinstance(args, tuple) else args)
 
 
 def _wide_png(path: Path) -> NDArray[np.uint16] | None:

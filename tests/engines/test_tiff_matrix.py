@@ -12,8 +12,9 @@ import tifffile
 
 from docmill.engines.base import EngineOptions, EngineResult
 from docmill.engines.raster_to_pdf import RasterToPdf
+from docmill.engines.raster_to_raster import RasterToRaster
 from docmill.errors import UnsupportedConversion
-from docmill.formats import PDF, Target
+from docmill.formats import PDF, TIFF, Target
 
 SHAPE = (37, 51)
 
@@ -124,6 +125,19 @@ def test_odd_depths_are_scaled_to_the_next_that_pdf_has(tmp_path: Path, bits: in
     else:
         wanted = samples / ((1 << bits) - 1) * (255 if kind == "u1" else 65535)
     assert np.abs(made - wanted).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_the_same_layouts_become_other_pictures(tmp_path: Path, planar: str) -> None:
+    """16 bit colours in tiles of planes, as a TIFF of 16 bits."""
+    samples = noise("u2")
+    data = np.moveaxis(samples, 2, 0) if planar == "separate" else samples
+    source, out = tmp_path / "in.tif", tmp_path / "out"
+    out.mkdir()
+    tifffile.imwrite(source, data, photometric="rgb", planarconfig=planar, tile=(16, 16), compression="zstd")
+    options = EngineOptions(Target(TIFF), mime_type="image/tiff", name="out")
+    result = RasterToRaster().convert(source, out, options, lambda progress: None)
+    assert np.array_equal(tifffile.imread(result.outputs[0]), samples)
 
 
 def test_webp_in_tiff(tmp_path: Path) -> None:

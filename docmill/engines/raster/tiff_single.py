@@ -134,6 +134,8 @@ def _file_that_begins_with(image: TiffImage) -> bytes:
     head, rest = (8, "Q") if tiff.big else (4, "I")
     data = bytearray(tiff.read(0, tiff.size))
     struct.pack_into(tiff.byte_order + rest, data, head, image.directory.offset)
+    if at := image.directory.position(Tag.ORIENTATION):  # else Pillow would turn it
+        struct.pack_into(tiff.byte_order + "H", data, at, 1)
     return bytes(data)
 
 
