@@ -104,4 +104,9 @@ class ImagePages:
 
     def _open(self, path: Path) -> Image.Image:
         # Not by its path: Pillow then maps an uncompressed TIFF and takes its turned size for its rows'.
-        return self._stack.enter_context(Image.open(self._stack.enter_context(path.open("rb"))))
+        file = self._stack.enter_context(path.open("rb"))
+        if file.read(2) in (b"II", b"MM"):
+            # Pillow imports all its plugins, for 0.2 s, where those that it has do not know the file.
+            from PIL import TiffImagePlugin  # noqa: F401 (registers itself)
+        file.seek(0)
+        return self._stack.enter_context(Image.open(file))
