@@ -256,8 +256,15 @@ ERRORS: dict[str, type[DocmillError]] = {cls.code: cls for cls in EXIT_CODES}
 
 
 def error_from_dict(data: dict[str, Any]) -> DocmillError:
-    """The error that `DocmillError.to_dict` wrote; unknown codes come back as `EngineFailed`."""
-    values = dict(data)
-    cls = ERRORS.get(str(values.pop("code", "")), EngineFailed)
-    phase = values.pop("phase", None)
-    return cls(values.pop("message"), phase=Phase(phase) if phase else None, **values)
+    """The error that `DocmillError.to_dict` wrote; unknown codes come back as `EngineFailed`.
+
+    What else is no error's, as in a label that somebody changed in the Prefect UI, is left out.
+    """
+    cls = ERRORS.get(str(data.get("code", "")), EngineFailed)
+    names = ("hint", "page", *(("limit", "setting") if cls is LimitExceeded else ()))
+    phase = data.get("phase")
+    return cls(
+        str(data.get("message") or "failed"),
+        phase=Phase(phase) if phase in tuple(Phase) else None,
+        **{name: data[name] for name in names if name in data},
+    )
