@@ -124,14 +124,15 @@ class PictureFile:
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
             wide = self._wide()
             image.load()
+            texts = _texts(image)
             frame = Frame(
                 image=image,
                 wide=wide,
                 dpi=None,
                 orientation=1,
                 icc=image.info.get("icc_profile") or b"",
-                exif=_exif(image),
-                texts=_texts(image),
+                exif=_exif(image, texts),
+                texts=texts,
             )
             if self._is_tiff:
                 # Pillow has turned it, and forgotten so.
@@ -252,10 +253,14 @@ def turn(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
     return rows
 
 
-def _exif(image: Image.Image) -> bytes:
-    """The Exif block of formats that have one, without the orientation, which is applied."""
+def _exif(image: Image.Image, texts: dict[int, bytes]) -> bytes:
+    """The Exif block of formats that have one, without the orientation, which is applied; of a TIFF one of
+    its descriptions, which are the same tags."""
     if not isinstance(image.info.get("exif"), bytes):
-        return b""
+        described = Image.Exif()
+        for tag, text in texts.items():
+            described[tag] = text.decode(errors="replace")
+        return described.tobytes() if texts else b""
     exif = image.getexif()
     exif.pop(_ORIENTATION, None)
     return exif.tobytes() if len(exif) else b""

@@ -347,6 +347,16 @@ def test_damage(tmp_path):
         assert np.array_equal(np.asarray(made)[:60], np.asarray(original)[:60])
 
 
+@pytest.mark.parametrize("to", ["png", "jpeg", "webp", "tiff"])
+def test_what_a_tiff_says_of_itself_is_kept(tmp_path, to):
+    said = {270: "A map", 315: "Ann", 33432: "(c) Ann"}
+    picture("RGB").save(tmp_path / "a.tif", tiffinfo=said)
+    (made,) = convert(tmp_path / "a.tif", to, tmp_path / "out").outputs
+    with Image.open(made) as image:
+        exif = image.getexif()
+        assert {tag: exif.get(tag) for tag in said} == said
+
+
 def test_pages_cut_off_from_a_file_are_a_failure_of_the_job(tmp_path, many):
     """Not a note only: the job is to end with errors."""
     with tifffile.TiffFile(many) as tiff:
