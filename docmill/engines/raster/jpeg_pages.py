@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits
+from docmill.engines.raster.source import page_size
 from docmill.errors import CorruptDocument, DocmillError, UnsupportedConversion
-from docmill.facts import upright_size
 from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
 from docmill.jpeg_check import end_of_image
 from docmill.options import OnError
@@ -172,15 +172,7 @@ class _Picture:
         return PdfPage(image, *self._size(), self.header.orientation, how)
 
     def _size(self) -> tuple[float, float]:
-        header = self.header
-        default = self.options.options.dpi or self.options.default_dpi
-        return upright_size(
-            (header.width, header.height),
-            (header.dpi_x, header.dpi_y),
-            header.orientation,
-            default,
-            header.aspect,
-        )
+        return page_size(self.header, self.options)
 
     def _profile(self) -> bytes | None:
         profile = self.header.icc_profile

@@ -19,8 +19,8 @@ from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits
 from docmill.engines.raster.flate import deflate_bytes
 from docmill.engines.raster.jpeg_pages import RESUME_HINT
 from docmill.engines.raster.png_color import color_space
+from docmill.engines.raster.source import page_size
 from docmill.errors import CorruptDocument, DocmillError
-from docmill.facts import upright_size
 from docmill.options import Alpha, OnError
 from docmill.pdf import PdfImage, PdfPage
 from docmill.pictures import check_pixels, decoding
@@ -178,15 +178,7 @@ class PngPages:
         return PdfPage(image, *self._size(), self._header.orientation, how)
 
     def _size(self) -> tuple[float, float]:
-        header = self._header
-        default = self._options.options.dpi or self._options.default_dpi
-        return upright_size(
-            (header.width, header.height),
-            (header.dpi_x, header.dpi_y),
-            header.orientation,
-            default,
-            header.aspect,
-        )
+        return page_size(self._header, self._options)
 
 
 def _color_key(header: PngHeader) -> bytes:

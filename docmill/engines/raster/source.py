@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from docmill.engines.base import EngineOptions
 from docmill.errors import DocmillError
+from docmill.facts import upright_size
+from docmill.jpeg import JpegHeader
 from docmill.pdf import PdfPage
+from docmill.png import PngHeader
+
+
+def page_size(header: JpegHeader | PngHeader, options: EngineOptions) -> tuple[float, float]:
+    """The upright page in points, at the job's dpi where the file names none."""
+    return upright_size(
+        (header.width, header.height),
+        (header.dpi_x, header.dpi_y),
+        header.orientation,
+        options.options.dpi or options.default_dpi,
+        header.aspect,
+    )
+
 
 PageWork = Callable[[], PdfPage]
 
