@@ -205,7 +205,6 @@ def test_a_folder_that_was_mistyped_becomes_no_file(docmill, scan):
     ("options", "words"),
     [
         (["--bad-page", "blank"], "--on-error"),
-        (["--bad-page", "blank", "--on-error", "resume"], "option --bad-page has no meaning for tiff to pdf"),
         (["--page-names", "##page##"], "--page-names has no meaning for one PDF"),
         (["--dither"], "there are --alpha, --author"),
     ],
