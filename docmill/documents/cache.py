@@ -190,10 +190,12 @@ class DocumentCache:
 
     def _put(self, record: CachedDocument, doc: LoadedDocument, *, create: bool) -> bool:
         """One attempt; false if somebody came in between, so that it has to be done anew."""
-        if record.sha256 == doc.sha256:
-            self._upload_if_missing(record.blob, doc)
         start = time.monotonic()
         with lease(self._store, record.blob):
+            # Within the lease: without one, a collector that knows no grace takes it before it is put to use.
+            # An upload that outlasts the lease is made good by the next attempt, which finds it done.
+            if record.sha256 == doc.sha256:
+                self._upload_if_missing(record.blob, doc)
             if is_condemned(self._store, record.blob):
                 raise _CondemnedError
             if self._store.size(blob_key(record.blob)) != record.size:
