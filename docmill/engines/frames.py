@@ -158,14 +158,15 @@ class PictureFile:
                 alpha = [] if decoded.alpha is None else [decoded.alpha[:, :, None]]
                 wide = np.concatenate([decoded.colors, *alpha], axis=2)
             decoded = decoded.eight_bit()
+        texts = {tag: text for tag in _TEXTS if (text := _text(directory, tag))}
         frame = Frame(
             image=decoded,
             wide=wide,
             dpi=None,
             orientation=directory.orientation,
             icc=directory.raw(Tag.ICC_PROFILE),
-            exif=b"",
-            texts={tag: text for tag in _TEXTS if (text := _text(directory, tag))},
+            exif=_described(texts),
+            texts=texts,
         )
         _turn(frame, directory.orientation)
         x, y = directory.dpi()
@@ -254,16 +255,20 @@ def turn(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _exif(image: Image.Image, texts: dict[int, bytes]) -> bytes:
-    """The Exif block of formats that have one, without the orientation, which is applied; of a TIFF one of
-    its descriptions, which are the same tags."""
+    """The Exif block of formats that have one, without the orientation, which is applied."""
     if not isinstance(image.info.get("exif"), bytes):
-        described = Image.Exif()
-        for tag, text in texts.items():
-            described[tag] = text.decode(errors="replace")
-        return described.tobytes() if texts else b""
+        return _described(texts)
     exif = image.getexif()
     exif.pop(_ORIENTATION, None)
     return exif.tobytes() if len(exif) else b""
+
+
+def _described(texts: dict[int, bytes]) -> bytes:
+    """An Exif block of a TIFF's descriptions, which are the same tags."""
+    described = Image.Exif()
+    for tag, text in texts.items():
+        described[tag] = text.decode(errors="replace")
+    return described.tobytes() if texts else b""
 
 
 def _texts(image: Image.Image) -> dict[int, bytes]:
