@@ -30,7 +30,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelled, Cancelling
 
@@ -55,6 +55,7 @@ __all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
 _FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW_NAME]))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
+_CREATE_PAUSES = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,11 @@ class JobClient:
         job_data = job.job_data.to_wire()
         async with self._api() as client:
             try:
-                run = await self._create(client, job, job_data)
+                run = await self._create_surely(client, job, job_data)
             except ObjectNotFound:
                 # The deployment was made anew since its id was read.
                 self._deployment_id = None
-                run = await self._create(client, job, job_data)
+                run = await self._create_surely(client, job, job_data)
         if _labels_of(run).fingerprint != labels.fingerprint(job.request, job_data):
             raise JobTokenInUse(
                 f"the job {job.job_token} of user {job.user_token} is another one",
@@ -179,6 +180,22 @@ class JobClient:
                 raise TimeoutError(f"the job {job_token} is not completed after {timeout:g} s")
             await asyncio.sleep(min(pause, left))
             pause = min(_LAST_LOOK, pause * 1.5)
+
+    async def _create_surely(
+        self, client: PrefectClient, job: Submission, job_data: dict[str, Any]
+    ) -> FlowRun:
+        """As `_create`; again where the server failed, which the idempotency key makes safe.
+
+        200 threads that submit one pair at once have made a server on a busy machine answer 500.
+        """
+        for pause in _CREATE_PAUSES:
+            try:
+                return await self._create(client, job, job_data)
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code < 500:
+                    raise
+                await asyncio.sleep(pause)
+        return await self._create(client, job, job_data)
 
     async def _create(self, client: PrefectClient, job: Submission, job_data: dict[str, Any]) -> FlowRun:
         if self._deployment_id is None:
