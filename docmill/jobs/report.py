@@ -78,6 +78,7 @@ class JobReporter:
         self._writing = asyncio.Lock()
         self._abandoned = False
         self._last_contact = _clock() - max(0.0, age)
+        self._lapsed = False
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
@@ -131,11 +132,12 @@ class JobReporter:
         await self._write_last(labels.error_label(error.to_dict()) | labels.progress_label(self._progress))
 
     def holds_lease(self) -> bool:
-        """Whether the last write is so recent that nobody can have given this job up.
+        """Whether no two writes, and the last one and now, are so far apart that this job may be given up.
 
-        By a clock that also counts while the process or the machine is stopped.
+        By a clock that also counts while the process or the machine is stopped. A lease that was lost does
+        not come back: a process that wakes can write to the run of its successor as well.
         """
-        return _clock() - self._last_contact < self._patience.lost
+        return not self._lapsed and _clock() - self._last_contact < self._patience.lost
 
     async def _write_last(self, new: dict[str, str]) -> None:
         await self._write(new)
@@ -149,6 +151,7 @@ class JobReporter:
         async with self._writing:
             begun = _clock()
             await self._client.update_flow_run_labels(self._flow_run_id, dict(new))
+            self._lapsed |= begun - self._last_contact >= self._patience.lost
             self._last_contact = begun
 
     async def _keep_writing(self) -> None:

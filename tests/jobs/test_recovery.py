@@ -21,7 +21,7 @@ from test_contract import is_aborted, until
 from docmill.errors import JobAborted
 from docmill.jobs.claim import Ownership
 from docmill.jobs.models import JobStatus
-from docmill.jobs.report import Patience
+from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.jobs.sweep import Sweeper, sweep_once
 from docmill.jobs.watch import AbortEvent, AbortReason
@@ -287,6 +287,22 @@ def test_the_claim_of_a_recovered_run_is_refused(jobs, drill):
             return abort.reason, (await client.read_flow_run(run.id)).state.name
 
     assert asyncio.run(scenario()) == (AbortReason.SUPERSEDED, "AwaitingRetry")
+
+
+def test_a_lease_that_was_lost_does_not_come_back_with_the_next_write(jobs, drill):
+    """A worker that was frozen wrote its progress when it woke, and then published without a look."""
+
+    async def scenario():
+        async with get_client() as client:
+            run, _, abort = await begin(client, jobs, drill)
+            report = JobReporter(client, run.id, abort, Patience(60.0), age=100.0)
+            async with report.reporting():
+                async with asyncio.timeout(SECONDS):
+                    while (await client.read_flow_run(run.id)).updated == run.updated:  # noqa: ASYNC110
+                        await asyncio.sleep(0.1)
+            return report.holds_lease()
+
+    assert asyncio.run(scenario()) is False
 
 
 def test_a_claim_between_the_look_and_the_verdict_wins(jobs, drill, monkeypatch):
