@@ -107,7 +107,7 @@ class ConvertOptions:
         metavar="TEMPLATE",
     )
     bad_page: BadPage = option(
-        BadPage.SKIP, "what stands for a page that failed, with on_error resume", choices=BadPage
+        BadPage.SKIP, "what stands for a page that failed where on-error is resume", choices=BadPage
     )
     on_error: OnError = option(
         OnError.ABORT, "at a page that cannot be converted: stop, or go on with the rest", choices=OnError

@@ -4,30 +4,63 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 
-from docmill.engines.registry import conversions, missing
+from docmill.engines.registry import conversions, missing, variants
+from docmill.formats import BY_NAME, Format
+
+
+@dataclass(slots=True)
+class Row:
+    """What one source format converts to, and what it would convert to if something were installed."""
+
+    to: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what converts to what."""
-    rows: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"to": [], "missing": []})
-    titles = {}
+    rows: dict[str, Row] = defaultdict(Row)
     for source, target, spec in conversions():
-        titles[source.name] = source.title
-        absent = [f"{module} (extra {extra})" if extra else module for module, extra in missing(spec)]
         row = rows[source.name]
+        absent = [f"{module} (extra {extra})" if extra else module for module, extra in missing(spec)]
         if absent:
-            row["missing"].extend(f"{target.name}: {name}" for name in absent)
-        elif target.name not in row["to"]:
-            row["to"].append(target.name)
+            row.missing.extend(f"{target.name}: {name}" for name in absent)
+        elif target.name not in row.to:
+            row.to.append(target.name)
     if arguments.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    width = max(map(len, rows))
-    for name, row in rows.items():
-        print(f"{name:<{width}}  {titles[name]}")
-        print(f"{'':<{width}}    to {', '.join(row['to']) or '-'}")
-        for line in row["missing"]:
-            print(f"{'':<{width}}    not installed: {line}")
+        print(json.dumps({name: asdict(row) for name, row in rows.items()}, indent=2))
+    else:
+        _show(rows)
     return 0
+
+
+def _show(rows: dict[str, Row]) -> None:
+    """Sources that convert to the same in one paragraph, then what can be said of each target."""
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
+    for name, row in rows.items():
+        alike[tuple(row.to), tuple(row.missing)].append(name)
+    for (to, absent), names in alike.items():
+        print(_paragraph(names))
+        print(_paragraph(to or ["-"], "    to "))
+        for line in absent:
+            print(f"    not installed: {line}")
+    targets = [BY_NAME[name] for name in dict.fromkeys(name for row in rows.values() for name in row.to)]
+    print("\n--to takes, and a target's ending means:")
+    for target in targets:
+        print(_paragraph([target.name, *variants(target)], f"    {_endings(target):<14}"))
+    print("    .zip          any of these with one file a page, and +zip: png+zip")
+
+
+def _paragraph(names: Iterable[str], lead: str = "") -> str:
+    # Names stay whole: a dash in one is no place to break a line.
+    return textwrap.fill(
+        ", ".join(names), 100, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False
+    )
+
+
+def _endings(target: Format) -> str:
+    return " ".join(f".{extension}" for extension in target.extensions[:2])

@@ -55,7 +55,6 @@ def _add_run(
     parser.add_argument(
         "target", nargs="?", metavar="TARGET", help="path or URI; none: a new document in the cache"
     )
-    parser.add_argument("--to", metavar="FORMAT", help="output format, e.g. pdf; default: by TARGET's ending")
     add_convert_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
     password = parser.add_mutually_exclusive_group()

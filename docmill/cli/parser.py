@@ -76,7 +76,6 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="TARGET",
         help="path or URI; a folder for several sources, or a PDF of them all; - for standard output",
     )
-    parser.add_argument("--to", metavar="FORMAT", help="output format, e.g. pdf; default: by TARGET's ending")
     add_convert_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
     password = parser.add_mutually_exclusive_group()
@@ -116,7 +115,13 @@ def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def add_convert_options(parser: argparse.ArgumentParser) -> None:
-    """Add an argument for each option of `ConvertOptions`, from its declaration."""
+    """Add `--to`, and an argument for each option of `ConvertOptions`, from its declaration."""
+    parser.add_argument(
+        "--to",
+        metavar="FORMAT",
+        help="output format, e.g. pdf, tiff-g4 or png+zip (`docmill formats` lists them); default: by TARGET's "
+        "ending",
+    )
     hints = typing.get_type_hints(ConvertOptions)
     for option in fields(ConvertOptions):
         flag = "--" + option.name.replace("_", "-")

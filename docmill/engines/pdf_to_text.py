@@ -50,6 +50,7 @@ class PdfToText:
         output = out_dir / f"{options.name}.{options.target.format.extension}"
         pages: list[PageResult] = []
         failures: list[PageFailure] = []
+        has_text = False
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
         reader = _Reader(source, options.password, as_json)
@@ -64,9 +65,13 @@ class PdfToText:
                     page = _empty_page(numbers[done - 1], as_json)
                 else:
                     pages.append(PageResult(page.number, page.width_pt, page.height_pt, how="text"))
+                    has_text |= page.has_text
                 out.write(("\n" if done == 1 else ",\n") + page.text if as_json else page.text + "\f")
             out.write("\n]}\n" if as_json else "")
-        return EngineResult((output,), tuple(pages), tuple(failures), repair_notes(source))
+        notes = repair_notes(source)
+        if pages and not has_text:
+            notes += ("no page has text: pictures of text are not read",)
+        return EngineResult((output,), tuple(pages), tuple(failures), notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class _Page:
     width_pt: float
     height_pt: float
     text: str
+    has_text: bool = False
 
 
 def _pages(
@@ -121,8 +127,11 @@ class _Reader:
     def _page(self, document: pypdfium2.PdfDocument, number: int) -> _Page | DocmillError:
         try:
             with PageText(document.raw, number) as page:
-                text = _json_page(number, page) if self._as_json else page.plain()
-                return _Page(number, *page.size, text)
+                if self._as_json:
+                    words = _json_words(page)
+                    return _Page(number, *page.size, _json_page(number, page, words), bool(words))
+                text = page.plain()
+                return _Page(number, *page.size, text, bool(text.strip()))
         except DocmillError as error:
             return error
 
@@ -137,11 +146,15 @@ def _empty_page(number: int, as_json: bool) -> _Page:
     return _Page(number, 0, 0, text if as_json else "")
 
 
-def _json_page(number: int, page: PageText) -> str:
+def _json_page(number: int, page: PageText, words: list[dict[str, Any]]) -> str:
+    width, height = page.size
+    head = {"page": number, "width": round(width, 3), "height": round(height, 3), "rotation": page.rotation}
+    return json.dumps(head | {"words": words}, ensure_ascii=False)
+
+
+def _json_words(page: PageText) -> list[dict[str, Any]]:
     words: list[dict[str, Any]] = []
     for word in page.words():
         entry: dict[str, Any] = {"text": word.text, "box": [round(v, 2) for v in word.box], "line": word.line}
         words.append(entry | {"angle": word.angle} if word.angle else entry)
-    width, height = page.size
-    head = {"page": number, "width": round(width, 3), "height": round(height, 3), "rotation": page.rotation}
-    return json.dumps(head | {"words": words}, ensure_ascii=False)
+    return words

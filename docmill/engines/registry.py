@@ -33,6 +33,7 @@ from docmill.formats import (
     WEBP,
     Compression,
     Format,
+    Subsampling,
     Target,
 )
 from docmill.options import ConvertOptions
@@ -297,18 +298,27 @@ def conversions() -> Iterable[tuple[Format, Target, EngineSpec]]:
                         yield source, Target(target), spec
 
 
+def variants(target: Format, source: Format | None = None) -> list[str]:
+    """The names that `--to` takes for a format with something inside it, e.g. `tiff-g4` and `tiff-8bit`; of
+    the engines for one source where that is given."""
+    specs = [
+        spec for spec in ENGINES if target in spec.targets and (source is None or source in spec.sources)
+    ]
+    raster = ["raster"] if any(target in spec.raster for spec in specs) else []
+    ways = sorted({str(way) for spec in specs for format, way in spec.compressions if format is target})
+    is_jpeg = target is JPEG and any(target in spec.subsampling for spec in specs)
+    chroma = [str(each) for each in Subsampling] if is_jpeg else []
+    bits = sorted({bits for spec in specs for format, bits in spec.bits_per_pixel if format is target})
+    return [f"{target.name}-{part}" for part in [*raster, *ways, *chroma, *(f"{n}bit" for n in bits)]]
+
+
 def _what_is_possible(source: Format | None, target: Target, known: Sequence[str]) -> str:
     if source is None or not known:
         return "see `docmill formats`"
     if target.format.name not in known:
         return f"{source.title} converts to {', '.join(known)}"
     # The format would do: what was asked for within it would not.
-    name = target.format.name
-    specs = [spec for spec in ENGINES if source in spec.sources]
-    bits = sorted({n for spec in specs for format, n in spec.bits_per_pixel if format is target.format})
-    ways = sorted({str(c) for spec in specs for format, c in spec.compressions if format is target.format})
-    options = [f"{name}-{way}" for way in ways] + [f"{name}-{n}bit" for n in bits]
-    return f"{source.title} converts to {', '.join([name, *options])}"
+    return f"{source.title} converts to {', '.join([target.format.name, *variants(target.format, source)])}"
 
 
 def _engine_for(source: Format, target: Target) -> EngineSpec | None:

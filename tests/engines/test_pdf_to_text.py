@@ -273,3 +273,15 @@ def test_a_repaired_pdf_is_told(tmp_path):
     (note,) = convert(source, tmp_path).notes
     assert "was repaired" in note
     assert (tmp_path / "out.txt").read_text() == "Whole\n\f"
+
+
+def test_a_document_of_pictures_is_told_to_have_no_text(tmp_path):
+    (tmp_path / "scan").mkdir()
+    with pikepdf.new() as pdf:
+        pdf.add_blank_page()
+        pdf.save(scan := tmp_path / "scan" / "scan.pdf")
+    for to_json in (False, True):
+        assert convert(scan, tmp_path, to_json=to_json).notes == (
+            "no page has text: pictures of text are not read",
+        )
+        assert convert(drawn(tmp_path, [], [(50, 600, "Read")]), tmp_path, to_json=to_json).notes == ()
