@@ -44,7 +44,7 @@ def _show(rows: dict[str, Row]) -> None:
     for name, row in rows.items():
         alike[tuple(row.to), tuple(row.missing)].append(name)
     for (to, absent), names in alike.items():
-        print(_paragraph(names))
+        print(_paragraph(BY_NAME[name].title for name in names))
         print(_paragraph(to or ["-"], "    to "))
         for line in absent:
             print(f"    not installed: {line}")

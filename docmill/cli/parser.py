@@ -119,8 +119,7 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="FORMAT",
-        help="output format, e.g. pdf, tiff-g4 or png+zip (`docmill formats` lists them); default: by TARGET's "
-        "ending",
+        help="output format, e.g. pdf, tiff-g4 or png+zip (see `docmill formats`); default: TARGET's ending",
     )
     hints = typing.get_type_hints(ConvertOptions)
     for option in fields(ConvertOptions):
