@@ -59,6 +59,20 @@ class DocmillError(Exception):
         }
 
 
+class in_phase:
+    """A context that names the phase in the errors that come up inside, where they do not name one."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DocmillError) and error.phase is None:
+            error.phase = self._phase
+
+
 class InvalidJobData(DocmillError):
     """The request itself is wrong: an option, a field, a name."""
 

@@ -1,22 +1,19 @@
 """The sandbox: engines, and the probe that reads an unknown file's facts, each in a limited worker process.
 
-What comes back from a worker is JSON and checked: it has parsed a file that may have been made to break it.
+This is the caller's side; `sandboxed` is what runs in the worker. What comes back from there is JSON and
+checked: it has parsed a file that may have been made to break it.
 """
 
 from __future__ import annotations
 
-import importlib
-import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from docmill import processes
 from docmill.engines.base import (
-    Engine,
     EngineOptions,
     EngineResult,
     MergeSource,
@@ -24,10 +21,11 @@ from docmill.engines.base import (
     PageResult,
     Progress,
 )
-from docmill.engines.registry import Route, Step, engine_spec, options_for
-from docmill.errors import DocmillError, EngineFailed, Phase
+from docmill.engines.registry import Route, engine_spec
+from docmill.errors import EngineFailed, Phase, in_phase
 from docmill.facts import DocumentFacts
 from docmill.processes import Abort, AbortFlag, Limits
+from docmill.sandboxed import MADE, Check
 from docmill.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What nearly every job needs, imported once by the server and shared by its workers.
-PRELOAD = ("docmill.sandbox", "docmill.documents.identify", "docmill.engines.raster_to_pdf")
+PRELOAD = ("docmill.sandboxed", "docmill.documents.identify", "docmill.engines.raster_to_pdf")
 LOAD = "docmill.engines.registry:load"
 
 
@@ -74,26 +72,23 @@ class Sandbox:
         *,
         facts: DocumentFacts | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_made: Callable[[Sequence[Path]], None] | None = None,
         abort: AbortFlag | None = None,
     ) -> EngineResult:
         """Convert `source` along `route` into `out_dir`, which must exist and is the caller's to remove.
 
         With `facts`, the source's, the output is checked against it as the settings' `verify` says.
         `on_progress` gets the newest progress, in this thread; pages that follow each other faster than it
-        returns are skipped. An `abort` that is a `processes.Abort` is noticed at once, a `threading.Event`
-        within 50 ms; the engine then has the settings' `abort_grace` to tidy up. Also when this raises (the
-        engine's own error, `LimitExceeded`, `EngineFailed`, `EngineCrashed`, `JobAborted`, Ctrl-C), nothing
-        of the engine is running any more.
+        returns are skipped. `on_made` gets the outputs when they are whole and still to be checked: what it
+        begins with them overlaps. An `abort` that is a `processes.Abort` is noticed at once, a
+        `threading.Event` within 50 ms; the engine then has the settings' `abort_grace` to tidy up. Also when
+        this raises (the engine's own error, `LimitExceeded`, `EngineFailed`, `EngineCrashed`, `JobAborted`,
+        Ctrl-C), nothing of the engine is running any more.
         """
         out_dir = out_dir.absolute()
-
-        def forward(message: dict[str, Any]) -> None:
-            if on_progress:
-                on_progress(_progress_from_dict(message))
-
-        with _phase(Phase.CONVERT):
+        with in_phase(Phase.CONVERT):
             result = processes.run(
-                "docmill.sandbox:_convert",
+                "docmill.sandboxed:convert",
                 (
                     self._load,
                     route,
@@ -104,10 +99,10 @@ class Sandbox:
                 ),
                 limits=self._limits,
                 out_dir=out_dir,
-                on_message=forward,
+                on_message=_listener(out_dir, on_progress, on_made),
                 abort=abort,
                 grace=self._settings.abort_grace,
-                modules=("docmill.sandbox", *self._engine_modules(route)),
+                modules=("docmill.sandboxed", *self._engine_modules(route)),
             )
             return _result_from_dict(result, out_dir)
 
@@ -120,22 +115,18 @@ class Sandbox:
         *,
         facts: Sequence[DocumentFacts] = (),
         on_progress: Callable[[Progress], None] | None = None,
+        on_made: Callable[[Sequence[Path]], None] | None = None,
         abort: AbortFlag | None = None,
     ) -> EngineResult:
         """Make one document of several, along a route of `plan_merge`; otherwise as `run_blocking`."""
         out_dir = out_dir.absolute()
-
-        def forward(message: dict[str, Any]) -> None:
-            if on_progress:
-                on_progress(_progress_from_dict(message))
-
-        with _phase(Phase.CONVERT):
+        with in_phase(Phase.CONVERT):
             result = processes.run(
-                "docmill.sandbox:_merge",
+                "docmill.sandboxed:merge",
                 (self._load, route, sources, out_dir, options, self._check(facts)),
                 limits=self._limits,
                 out_dir=out_dir,
-                on_message=forward,
+                on_message=_listener(out_dir, on_progress, on_made),
                 abort=abort,
                 grace=self._settings.abort_grace,
                 modules=(*PRELOAD, *self._engine_modules(route)),
@@ -156,15 +147,15 @@ class Sandbox:
             "max_pages": settings.max_pages,
             "default_dpi": settings.default_dpi,
         }
-        with _phase(Phase.LOAD):
+        with in_phase(Phase.LOAD):
             facts = processes.run(
-                "docmill.sandbox:_probe",
+                "docmill.sandboxed:probe",
                 (path.absolute(), known),
                 limits=replace(self._limits, wall_seconds=share),
                 doing="reading",
                 abort=abort,
                 grace=settings.abort_grace,
-                modules=("docmill.sandbox", "docmill.documents.identify"),
+                modules=("docmill.sandboxed", "docmill.documents.identify"),
             )
             return _checked(DocumentFacts.from_dict, facts)
 
@@ -201,9 +192,9 @@ class Sandbox:
         """`probe_blocking` as a coroutine."""
         return await _in_thread(lambda flag: self.probe_blocking(path, name, password, abort=flag), abort)
 
-    def _check(self, facts: Sequence[DocumentFacts]) -> _Check | None:
+    def _check(self, facts: Sequence[DocumentFacts]) -> Check | None:
         mode = self._settings.verify
-        return _Check(tuple(facts), strict=mode == "fail") if facts and mode != "off" else None
+        return Check(tuple(facts), strict=mode == "fail") if facts and mode != "off" else None
 
     def _engine_modules(self, route: Route) -> list[str]:
         if self._load != LOAD:
@@ -256,176 +247,33 @@ async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) ->
             watcher.cancel()
 
 
-class _phase:
-    """Names the phase in errors that do not yet have one."""
-
-    def __init__(self, phase: Phase) -> None:
-        self._phase = phase
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, DocmillError) and error.phase is None:
-            error.phase = self._phase
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """How an output is checked: what is known of its sources, and whether a mismatch fails the job."""
-
-    facts: tuple[DocumentFacts, ...]
-    strict: bool
-
-    def of(
-        self, sources: Sequence[Path], options: EngineOptions, result: EngineResult, seconds: float
-    ) -> EngineResult:
-        """The result, in the worker, with a note where it does not match and the job goes on all the same."""
-        from docmill.engines.verify import Source, verify
-
-        known = [Source(*pair, options.password) for pair in zip(sources, self.facts, strict=True)]
-        try:
-            verify(known, options, result, seconds)
-        except EngineFailed as error:
-            if self.strict:
-                raise
-            return replace(result, notes=(*result.notes, f"check: {error.message}"))
-        return result
-
-
-def _probe(path: Path, known: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """In the worker: read a file's facts."""
-    from docmill.documents.identify import identify
-
-    return identify(path, **known).to_dict()
-
-
-def _convert(
-    load: str,
-    route: Route,
-    source: Path,
+def _listener(
     out_dir: Path,
-    options: EngineOptions,
-    check: _Check | None,
-    report: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
-    """In the worker: run the engines of a route, one after the other."""
-    module, _, name = load.partition(":")
-    make: Callable[[str], Engine] = getattr(importlib.import_module(module), name)
-    result: EngineResult | None = None
-    started, original = time.monotonic(), source
-    for number, step in enumerate(route.steps, 1):
-        folder = out_dir if number == len(route.steps) else out_dir / f".step{number}"
-        folder.mkdir(exist_ok=True)
-        prefix = f"step {number} of {len(route.steps)}" if len(route.steps) > 1 else ""
-        made = make(step.engine).convert(
-            source, folder, _options_of(step, options, first=result is None), _reporter(report, prefix)
-        )
-        if not isinstance(made, EngineResult):
-            raise EngineFailed(f"{step.engine} returned {type(made).__name__} and not an EngineResult")
-        result = made if result is None else _follow(result, made)
-        if folder != out_dir:
-            if len(made.outputs) != 1:
-                raise EngineFailed(
-                    f"{step.engine} made {len(made.outputs)} files where one was to be converted on"
-                )
-            source = made.outputs[0]
-    assert result is not None
-    for number in range(1, len(route.steps)):
-        shutil.rmtree(out_dir / f".step{number}")
-    if check:
-        result = check.of([original], options, result, time.monotonic() - started)
-    return _result_to_dict(result)
+    on_progress: Callable[[Progress], None] | None,
+    on_made: Callable[[Sequence[Path]], None] | None,
+) -> Callable[[dict[str, Any]], None]:
+    """What takes the messages of an engine's worker apart."""
+
+    def listen(message: dict[str, Any]) -> None:
+        if MADE not in message:
+            progress = _checked(_progress_from_dict, message)
+            if on_progress:
+                on_progress(progress)
+        elif on_made:
+            on_made(_outputs(_checked(lambda data: [Path(path) for path in data[MADE]], message), out_dir))
+
+    return listen
 
 
-def _merge(
-    load: str,
-    route: Route,
-    sources: Sequence[MergeSource],
-    out_dir: Path,
-    options: EngineOptions,
-    check: _Check | None,
-    report: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
-    """In the worker: bring each source to the format that is merged, and merge."""
-    module, _, name = load.partition(":")
-    make: Callable[[str], Any] = getattr(importlib.import_module(module), name)
-    ready: list[MergeSource] = []
-    failures: list[PageFailure] = []
-    notes: list[str] = []
-    folders: list[Path] = []
-    started = time.monotonic()
-    for number, (source, part) in enumerate(zip(sources, route.parts, strict=True), 1):
-        if not part.steps:
-            ready.append(source)
-            continue
-        step = part.steps[0]
-        folder = out_dir / f".part{number}"
-        folder.mkdir()
-        folders.append(folder)
-        own = replace(
-            options,
-            target=step.target,
-            mime_type=step.source.mime_type,
-            options=options_for(engine_spec(step.engine), options.options),
-            password=None,
-        )
-        try:
-            made = make(step.engine).convert(
-                source.path, folder, own, _reporter(report, f"{source.name} ({number} of {len(sources)})")
-            )
-        except DocmillError as error:
-            error.message = f"{source.name}: {error.message}"
-            raise
-        ready.append(MergeSource(made.outputs[0], source.name))
-        notes += [f"{source.name}: {note}" for note in made.notes]
-        for failure in made.failures:
-            message = f"{source.name}: {failure.error.get('message', '')}"
-            failures.append(replace(failure, error=failure.error | {"message": message}))
-    merged = make(route.steps[0].engine).merge(ready, out_dir, options, _reporter(report, "merging"))
-    for folder in folders:
-        shutil.rmtree(folder)
-    failures += merged.failures
-    result = replace(merged, failures=tuple(failures), notes=(*notes, *merged.notes))
-    if check:
-        result = check.of([source.path for source in sources], options, result, time.monotonic() - started)
-    return _result_to_dict(result)
-
-
-def _options_of(step: Step, options: EngineOptions, *, first: bool) -> EngineOptions:
-    """The options of one step: what concerns the source is for the first, which meets the source."""
-    if first:
-        return replace(options, target=step.target, mime_type=step.source.mime_type)
-    job = replace(options.options, pages=None)
-    return replace(options, target=step.target, mime_type=step.source.mime_type, options=job, password=None)
-
-
-def _reporter(report: Callable[[dict[str, Any]], None], prefix: str) -> Callable[[Progress], None]:
-    def progress(at: Progress) -> None:
-        message = ": ".join(part for part in (prefix, at.message) if part)
-        report({"page": at.page, "page_count": at.page_count, "message": message})
-
-    return progress
-
-
-def _follow(before: EngineResult, after: EngineResult) -> EngineResult:
-    """The result of two steps: pages and failures by the page of the source that the first step met."""
-
-    def origin(page: int) -> int:
-        return before.pages[page - 1].source_page if 0 < page <= len(before.pages) else page
-
-    pages = tuple(replace(page, source_page=origin(page.source_page)) for page in after.pages)
-    failures = tuple(replace(failure, page=origin(failure.page)) for failure in after.failures)
-    return EngineResult(after.outputs, pages, before.failures + failures, before.notes + after.notes)
-
-
-def _result_to_dict(result: EngineResult) -> dict[str, Any]:
-    return {
-        "outputs": [str(path) for path in result.outputs],
-        "pages": [list(astuple(page)) for page in result.pages],
-        "failures": [[failure.page, failure.error] for failure in result.failures],
-        "notes": list(result.notes),
-    }
+def _outputs(paths: Sequence[Path], out_dir: Path) -> tuple[Path, ...]:
+    """The files that a worker says to have made, looked at."""
+    if not paths:
+        raise EngineFailed("the engine made no output")
+    for path in paths:
+        # Not a link out of the folder, which publishing would follow.
+        if path.is_symlink() or not path.is_file() or out_dir.resolve() not in path.resolve().parents:
+            raise EngineFailed(f"the engine named {path}, which is no file in its output folder")
+    return tuple(paths)
 
 
 def _result_from_dict(data: Any, out_dir: Path) -> EngineResult:
@@ -438,19 +286,12 @@ def _result_from_dict(data: Any, out_dir: Path) -> EngineResult:
         ),
         data,
     )
-    if not result.outputs:
-        raise EngineFailed("the engine made no output")
-    for path in result.outputs:
-        # Not a link out of the folder, which publishing would follow.
-        if path.is_symlink() or not path.is_file() or out_dir.resolve() not in path.resolve().parents:
-            raise EngineFailed(f"the engine named {path}, which is no file in its output folder")
+    _outputs(result.outputs, out_dir)
     return result
 
 
 def _progress_from_dict(data: dict[str, Any]) -> Progress:
-    return _checked(
-        lambda data: Progress(int(data["page"]), int(data["page_count"]), str(data["message"])), data
-    )
+    return Progress(int(data["page"]), int(data["page_count"]), str(data["message"]))
 
 
 def _checked(build: Callable[[Any], T], data: Any) -> T:

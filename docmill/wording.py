@@ -12,7 +12,7 @@ from docmill.request import ConvertRequest
 from docmill.targets import last_name, target_of
 
 if TYPE_CHECKING:
-    from docmill.pipeline import Converted
+    from docmill.workspace import Converted
 
 
 def describe_source(document: LoadedDocument) -> str:

@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from docmill import pipeline, wording
+from docmill import wording
 from docmill.documents.model import LoadedDocument
 from docmill.documents.secrets import SecretResolver
 from docmill.flows.summary import summary_table
@@ -24,6 +24,7 @@ from docmill.tasks.convert import convert
 from docmill.tasks.load import load
 from docmill.tasks.publish import publish
 from docmill.tasks.threads import in_thread
+from docmill.workspace import Converted, Workspace
 
 
 @flow(name=FLOW_NAME, persist_result=False)
@@ -38,7 +39,7 @@ async def convert_document(
     """
     started = time.monotonic()
     settings = Settings.from_env()
-    work = pipeline.Workspace(
+    work = Workspace(
         settings,
         run_id=str(flow_run.id),
         attempt=flow_run.run_count or 1,
@@ -47,7 +48,7 @@ async def convert_document(
     return await run_job(lambda: _tidily(work, request, started), output_name=request.document_name)
 
 
-async def _tidily(work: pipeline.Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
+async def _tidily(work: Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
     """The stages; when the job's status says that it is over, its scratch is gone."""
     try:
         return await _stages(work, request, started)
@@ -55,7 +56,7 @@ async def _tidily(work: pipeline.Workspace, request: ConvertRequest, started: fl
         await in_thread(lambda abort: work.remove())
 
 
-async def _stages(work: pipeline.Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
+async def _stages(work: Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
     documents, ids = [], []
     for index, source in enumerate(request.sources):
         document = await load(work, request, index, name=wording.short_name(source))
@@ -68,9 +69,7 @@ async def _stages(work: pipeline.Workspace, request: ConvertRequest, started: fl
     return outcome
 
 
-async def _artifacts(
-    outcome: ConvertOutcome, documents: list[LoadedDocument], converted: pipeline.Converted
-) -> None:
+async def _artifacts(outcome: ConvertOutcome, documents: list[LoadedDocument], converted: Converted) -> None:
     await acreate_markdown_artifact(
         summary_table(outcome, documents, converted), description="what was converted, and how"
     )

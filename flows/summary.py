@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from docmill import pipeline, wording
+from docmill import wording
 from docmill.documents.model import LoadedDocument
 from docmill.request import ConvertOutcome
+from docmill.workspace import Converted
 
 #: Rows of the page table; an artifact of thousands of rows makes the UI slow.
 MOST_PAGES = 200
 
 
-def summary_table(
-    outcome: ConvertOutcome, documents: Sequence[LoadedDocument], converted: pipeline.Converted
-) -> str:
+def summary_table(outcome: ConvertOutcome, documents: Sequence[LoadedDocument], converted: Converted) -> str:
     """Markdown: source, output, route, times, and a row a page with its size and how it came about."""
     sources = ", ".join(f"`{_cell(document.uri)}`" for document in documents)
     lines = [

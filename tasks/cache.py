@@ -11,10 +11,11 @@ from docmill.jobs.running import current_job
 from docmill.tasks.policy import TASK
 from docmill.tasks.reporting import begin_stage, end_stage
 from docmill.tasks.threads import in_thread
+from docmill.workspace import Workspace
 
 
 @task(name="cache", task_run_name="cache: {document.name}", **TASK)
-async def cache(work: pipeline.Workspace, document: LoadedDocument) -> CachedDocument:
+async def cache(work: Workspace, document: LoadedDocument) -> CachedDocument:
     """See `docmill.pipeline.cache`."""
     begin_stage(Phase.CACHE)
     cached = await in_thread(lambda abort: pipeline.cache(work, document))

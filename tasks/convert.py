@@ -13,12 +13,13 @@ from docmill.request import ConvertRequest
 from docmill.tasks.policy import TASK
 from docmill.tasks.reporting import ProgressReport, begin_stage, end_stage
 from docmill.tasks.threads import in_thread
+from docmill.workspace import Converted, Workspace
 
 
 @task(name="convert", task_run_name="convert: {label}", **TASK)
 async def convert(
-    work: pipeline.Workspace, request: ConvertRequest, documents: Sequence[LoadedDocument], label: str
-) -> pipeline.Converted:
+    work: Workspace, request: ConvertRequest, documents: Sequence[LoadedDocument], label: str
+) -> Converted:
     """See `docmill.pipeline.convert`; `label` is for the run's name in the UI, e.g. `scan.tif -> pdf`."""
     begin_stage(Phase.CONVERT)
     async with ProgressReport() as report:

@@ -23,6 +23,7 @@ from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
+from docmill.workspace import Workspace, make_folder
 
 STANDARD_STREAM = "-"
 
@@ -123,9 +124,9 @@ def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Conv
             raise InvalidJobData("standard output has no ending to tell the format", hint="name it: --to pdf")
         if arguments.json:
             raise InvalidJobData("--json and the document cannot both go to standard output")
-    work = pipeline.Workspace(settings)
+    work = Workspace(settings)
     try:
-        folder = pipeline.make_folder(work.root)
+        folder = make_folder(work.root)
         if STANDARD_STREAM in request.sources:
             spool = folder / "stdin"
             limits = LoadLimits.from_settings(settings)

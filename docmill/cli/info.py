@@ -15,6 +15,7 @@ from docmill.facts import PageFacts
 from docmill.formats import BY_MIME_TYPE
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
+from docmill.workspace import Workspace
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
     codes = []
     for source in arguments.sources:
-        work = pipeline.Workspace(settings)
+        work = Workspace(settings)
         request = ConvertRequest(sources=(source,), password=password_reference(arguments))
         try:
             document = pipeline.load(work, request)

@@ -87,12 +87,8 @@ class DocumentCache:
             for attempt in range(_ATTEMPTS):
                 existing = self._find(document_id)
                 same = existing is not None and self._is_same(existing, doc, run_id)
-                if existing is not None and not same and not overwrite:
-                    raise DestinationExists(
-                        f"the document id '{document_id}' is in use for other content",
-                        hint="choose another id, or allow overwriting",
-                        phase=Phase.CACHE,
-                    )
+                if not overwrite:
+                    self._refuse_other(existing, doc, run_id)
                 if existing is not None and same:
                     record = replace(existing, expires=expires)
                 else:
@@ -110,12 +106,21 @@ class DocumentCache:
             f"{self._shown} is too busy to take '{doc.name}'", hint="try again later", phase=Phase.CACHE
         )
 
-    def stage(self, doc: LoadedDocument) -> None:
+    def stage(
+        self,
+        doc: LoadedDocument,
+        *,
+        document_id: str | None = None,
+        overwrite: bool = False,
+        run_id: str = "",
+    ) -> None:
         """Bring the content of `doc` into the cache, so that a `put` of it soon after takes but a moment.
 
-        Content that no put follows is collected after the grace period.
+        Raises what that `put` would raise. Content that no put follows is collected after the grace period.
         """
         with destination_failures(self._shown, phase=Phase.CACHE):
+            if document_id is not None and not overwrite:
+                self._refuse_other(self._find(check_document_id(document_id)), doc, run_id)
             self._upload_if_missing(doc.sha256, doc)
 
     def get(self, document_id: str) -> CachedDocument:
@@ -170,6 +175,15 @@ class DocumentCache:
 
         with destination_failures(self._shown, phase=Phase.CACHE):
             return collect(self._store, now or datetime.now(UTC), grace, dry_run=dry_run)
+
+    def _refuse_other(self, existing: CachedDocument | None, doc: LoadedDocument, run_id: str) -> None:
+        """Raise `DestinationExists` where the document of an id is another than `doc`."""
+        if existing is not None and not self._is_same(existing, doc, run_id):
+            raise DestinationExists(
+                f"the document id '{existing.document_id}' is in use for other content",
+                hint="choose another id, or allow overwriting",
+                phase=Phase.CACHE,
+            )
 
     def _find(self, document_id: str) -> CachedDocument | None:
         record = self._read(document_id)

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import stat
-import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from docmill.documents.background import Hashing, LoadProgress
 from docmill.documents.failures import destination_failures, source_failures
-from docmill.documents.local_files import CHUNK, file_sha256, write_all
-from docmill.documents.model import FileSnapshot, LoadedDocument, LoadLimits
+from docmill.documents.local_files import CHUNK, write_all
+from docmill.documents.model import Digest, KnownDigest, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver, redact_uri
 from docmill.documents.uris import Location, parse_location, resolved_location
 from docmill.errors import LimitExceeded, Phase, SourceNotFound, SourceUnavailable
 from docmill.facts import DocumentFacts
 
 Probe = Callable[[Path, str], DocumentFacts]
-# Called with the bytes so far, and their number in all where the store names it; what it raises ends it.
-LoadProgress = Callable[[int, int | None], None]
 
 
 def load_document(
@@ -44,6 +43,23 @@ def load_document(
     Raises `SourceNotFound`, `SourceForbidden`, `SourceUnavailable`, `LimitExceeded`, `InvalidJobData` and
     what `probe` raises.
     """
+    document = begin_load(uri, into=into, limits=limits, secrets=secrets, probe=probe, progress=progress)
+    return document.finished()
+
+
+def begin_load(
+    uri: str,
+    *,
+    into: Path,
+    limits: LoadLimits,
+    secrets: SecretResolver,
+    probe: Probe,
+    progress: LoadProgress | None = None,
+) -> LoadedDocument:
+    """`load_document`, but a local file may still be being hashed: asking for its `sha256` waits for that.
+
+    `progress` is then called, and may raise, in another thread.
+    """
     location = _locate(uri, secrets)
     if location.is_local:
         return _load_local(location, into, limits, probe, progress)
@@ -55,13 +71,17 @@ def load_document(
         size, digest = _spool(source.chunks, _spool_path(into), location, limits, progress, source.size)
     path = into / "source"
     facts = probe(path, name)
-    return LoadedDocument(location.shown, name, path, size, digest, facts)
+    return LoadedDocument(location.shown, name, path, size, KnownDigest(digest), facts)
 
 
-def describe_file(path: Path, facts: DocumentFacts, *, name: str = "", uri: str = "") -> LoadedDocument:
-    """The document that docmill's own file `path` is, to put it into the cache; reads it for its SHA-256."""
+def describe_file(
+    path: Path, facts: DocumentFacts, *, name: str = "", uri: str = "", digest: Digest | None = None
+) -> LoadedDocument:
+    """The document that docmill's own file `path` is, to put it into the cache; `digest` if it has one."""
     with source_failures(str(path)):
-        return LoadedDocument(uri, name or path.name, path, path.stat().st_size, file_sha256(path), facts)
+        return LoadedDocument(
+            uri, name or path.name, path, path.stat().st_size, digest or Hashing([path]), facts
+        )
 
 
 def spool_stream(stream: BinaryIO, path: Path, limits: LoadLimits, *, shown: str) -> None:
@@ -94,17 +114,17 @@ def _load_local(
         if not stat.S_ISREG(status.st_mode):
             return _load_stream(path, location, into, limits, probe, progress)
         _check_size(status.st_size, location, limits)
-        hashing = _Hashing(path, progress)
+        # Opened here, so that one that may not be read is told before anything else.
+        path.open("rb").close()
+        hashing = Hashing([path], progress)
     try:
         facts = probe(path, location.name)
     except BaseException:
         hashing.stop()
         raise
-    with source_failures(location.shown):
-        digest, snapshot = hashing.result()
-    document = LoadedDocument(path.as_uri(), path.name, path, snapshot.size, digest, facts, snapshot)
-    document.check_unchanged()
-    return document
+    (snapshot,) = hashing.snapshots
+    digest = _SourceDigest(hashing, location.shown)
+    return LoadedDocument(path.as_uri(), path.name, path, snapshot.size, digest, facts, snapshot)
 
 
 def _load_stream(
@@ -120,47 +140,23 @@ def _load_stream(
         chunks = iter(lambda: file.read(CHUNK), b"")
         size, digest = _spool(chunks, _spool_path(into), location, limits, progress, None)
     copy = into / "source"
-    return LoadedDocument(location.shown, location.name, copy, size, digest, probe(copy, location.name))
+    facts = probe(copy, location.name)
+    return LoadedDocument(location.shown, location.name, copy, size, KnownDigest(digest), facts)
 
 
-class _Hashing:
-    """The SHA-256 of a file, made in a thread while the probe reads the file in its own process."""
+@dataclass(frozen=True, slots=True)
+class _SourceDigest:
+    """A digest in the making, with what reading raises told of the source."""
 
-    def __init__(self, path: Path, progress: LoadProgress | None) -> None:
-        self._file = path.open("rb", buffering=0)
-        self._snapshot = FileSnapshot.of(self._file.fileno())
-        self._progress = progress
-        self._stopped = False
-        self._digest = hashlib.sha256()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="docmill-hash", daemon=True)
-        self._thread.start()
+    hashing: Hashing
+    shown: str
 
-    def result(self) -> tuple[str, FileSnapshot]:
-        """The digest, and what the file was before its first byte was read; raises what reading raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._digest.hexdigest(), self._snapshot
+    def result(self) -> str:
+        with source_failures(self.shown):
+            return self.hashing.result()
 
     def stop(self) -> None:
-        self._stopped = True
-        self._thread.join()
-
-    def _run(self) -> None:
-        buffer = memoryview(bytearray(CHUNK))
-        done = 0
-        try:
-            with self._file as file:
-                while not self._stopped and (count := file.readinto(buffer)):
-                    self._digest.update(buffer[:count])
-                    done += count
-                    if done > self._snapshot.size:
-                        return  # it grows: check_unchanged tells
-                    if self._progress is not None:
-                        self._progress(done, self._snapshot.size)
-        except BaseException as exc:
-            self._error = exc
+        self.hashing.stop()
 
 
 def _check_size(size: int | None, location: Location, limits: LoadLimits) -> None:

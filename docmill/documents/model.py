@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from docmill.errors import Phase, SourceUnavailable
 from docmill.facts import DocumentFacts
@@ -41,6 +42,29 @@ class FileSnapshot:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+class Digest(Protocol):
+    """The SHA-256 of a document, which may still be in the making."""
+
+    def result(self) -> str:
+        """The digest in hex, once it is made; raises what reading raised."""
+
+    def stop(self) -> None:
+        """Give up: nothing is read any more when this returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDigest:
+    """A digest that was made before."""
+
+    sha256: str
+
+    def result(self) -> str:
+        return self.sha256
+
+    def stop(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedDocument:
     """A source on local disk: where it came from (without secrets), its bytes' SHA-256 and its facts.
@@ -53,9 +77,20 @@ class LoadedDocument:
     name: str
     path: Path
     size: int
-    sha256: str
+    digest: Digest
     facts: DocumentFacts
     snapshot: FileSnapshot | None = None
+
+    @property
+    def sha256(self) -> str:
+        """In hex; waits for it where the file is still being hashed."""
+        return self.digest.result()
+
+    def finished(self) -> LoadedDocument:
+        """The same with its digest made; raises as `sha256` and `check_unchanged` do."""
+        known = replace(self, digest=KnownDigest(self.sha256))
+        self.check_unchanged()
+        return known
 
     def check_unchanged(self) -> None:
         """Raise `SourceUnavailable` if the user's file is not any more what was read when it was loaded."""

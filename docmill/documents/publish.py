@@ -14,17 +14,16 @@ import hashlib
 import json
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from docmill.documents.background import Background, Hashing
 from docmill.documents.failures import source_failures
-from docmill.documents.local_files import file_sha256
-from docmill.documents.model import PublishedOutput
+from docmill.documents.model import FileSnapshot, PublishedOutput
 from docmill.documents.uris import parse_location
 from docmill.errors import DestinationExists, InvalidJobData, Phase
 
@@ -88,6 +87,53 @@ class Order:
         return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
+class Preparation:
+    """Outputs that are hashed, and with `sync` brought to the disk, in threads from now on."""
+
+    def __init__(self, paths: Sequence[Path], *, sync: bool) -> None:
+        self._paths = tuple(paths)
+        with source_failures("the output", phase=Phase.PUBLISH):
+            self._hashing = Hashing(self._paths)
+        # Beside the hashing, which takes about as long; the outputs are mostly staged by a link.
+        self._sync = Background(self._write_back, "docmill-sync") if sync else None
+
+    def is_of(self, paths: Sequence[Path]) -> bool:
+        """Whether it is of these files as they are now."""
+        with source_failures("the output", phase=Phase.PUBLISH):
+            return self._paths == tuple(paths) and self._hashing.snapshots == tuple(
+                FileSnapshot.of(path) for path in paths
+            )
+
+    def outputs(self) -> tuple[Output, ...]:
+        """The files with their sizes and digests, once they are made."""
+        with source_failures("the output", phase=Phase.PUBLISH):
+            digests = self._hashing.results()
+        if self._sync is not None:
+            self._sync.wait()
+        return tuple(
+            Output(path, path.name, snapshot.size, digest)
+            for path, snapshot, digest in zip(self._paths, self._hashing.snapshots, digests, strict=True)
+        )
+
+    def stop(self) -> None:
+        """Give up, where there is nothing to publish."""
+        self._hashing.stop()
+
+    def _write_back(self) -> None:
+        for path in self._paths:
+            # Only a head start: the fsync of what is staged is the one that counts, and tells of errors.
+            with suppress(OSError), path.open("rb", buffering=0) as file:
+                os.fdatasync(file.fileno())
+
+
+def prepare(outputs: Sequence[Path], target: str | None) -> Preparation:
+    """Begin what `stage` needs of `outputs`, which are whole, while they are still being looked at.
+
+    `target` is a path or URI, None for the document cache.
+    """
+    return Preparation(outputs, sync=target is not None and parse_location(target).is_local)
+
+
 def stage(
     outputs: Sequence[Path],
     target: str,
@@ -97,8 +143,9 @@ def stage(
     many: bool | None = None,
     document_name: str = "",
     allow_non_atomic: bool = False,
+    prepared: Preparation | None = None,
 ) -> Staged:
-    """Bring `outputs` beside `target`, a path or URI, for the run `run_id`.
+    """Bring `outputs` beside `target`, a path or URI, for the run `run_id`; `prepared` if they have been.
 
     `many` says that the output is of a file a page, also if it has one page only; by default it is if there
     is more than one. `document_name` names the manifest (`<document name>.manifest.json`; by default the
@@ -109,8 +156,9 @@ def stage(
     `DestinationFull`, `DestinationUnavailable`.
     """
     location = parse_location(target)
-    with _writing_back(outputs if location.is_local else ()):
-        order = _order(outputs, many, document_name, overwrite, run_id)
+    if prepared is None or not prepared.is_of(outputs):
+        prepared = prepare(outputs, target)
+    order = _order(prepared.outputs(), many, document_name, overwrite, run_id)
     if location.is_local:
         from docmill.documents.publish_local import stage_local
 
@@ -214,33 +262,14 @@ def listing_sha256(files: Sequence[tuple[str, str]]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-@contextmanager
-def _writing_back(outputs: Sequence[Path]) -> Iterator[None]:
-    """Have the disk take the outputs while they are hashed, which takes about as long; most are then staged
-    by a link."""
-
-    def sync() -> None:
-        for path in outputs:
-            # Only a head start: the fsync of what is staged is the one that counts, and tells of errors.
-            with suppress(OSError), path.open("rb", buffering=0) as file:
-                os.fdatasync(file.fileno())
-
-    thread = threading.Thread(target=sync, name="docmill-sync", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-
-
 def _order(
-    outputs: Sequence[Path], many: bool | None, document_name: str, overwrite: bool, run_id: str
+    outputs: tuple[Output, ...], many: bool | None, document_name: str, overwrite: bool, run_id: str
 ) -> Order:
     if not outputs:
         raise ValueError("there is nothing to publish")
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} does not fit into a file name")
-    names = [path.name for path in outputs]
+    names = [output.name for output in outputs]
     manifest = None
     if many or (many is None and len(outputs) > 1):
         manifest = _manifest_name(names, document_name)
@@ -248,9 +277,7 @@ def _order(
             raise InvalidJobData("two of the outputs have the same name", phase=Phase.PUBLISH)
     elif len(outputs) > 1:
         raise ValueError("several outputs are many")
-    with source_failures("the output", phase=Phase.PUBLISH):
-        files = tuple(Output(path, path.name, path.stat().st_size, file_sha256(path)) for path in outputs)
-    return Order(files, manifest, overwrite, run_id)
+    return Order(outputs, manifest, overwrite, run_id)
 
 
 def _manifest_name(names: Sequence[str], document_name: str) -> str:

@@ -11,10 +11,12 @@ from docmill import pipeline
 from docmill.documents.cache import DocumentCache
 from docmill.documents.model import CachedDocument, LoadedDocument
 from docmill.documents.secrets import SecretResolver
+from docmill.documents.uris import document_id_of
 from docmill.jobs.blocks import read_secret_block
 from docmill.jobs.mapping import source_uri
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
+from docmill.workspace import Workspace
 
 
 def load_document(
@@ -26,8 +28,9 @@ def load_document(
     `DestinationExists` where the id is in use for other content.
     """
     with _loaded(uri, settings, password) as document:
-        if document.uri.startswith(pipeline.DOCUMENT_SCHEME) and document_id is None:
-            return DocumentCache(settings.cache_location).get(_id_of(document.uri))
+        known = document_id_of(document.uri)
+        if known is not None and document_id is None:
+            return DocumentCache(settings.cache_location).get(known)
         ttl = settings.document_ttl
         expires = datetime.now(UTC) + timedelta(seconds=ttl) if ttl else None
         return DocumentCache(settings.cache_location).put(document, document_id=document_id, expires=expires)
@@ -40,9 +43,10 @@ def open_document(uri: str, settings: Settings) -> Iterator[Path]:
     From the cache (`docmill://<id>`) or from any URI; raises as `docmill.pipeline.load` does.
     """
     place = source_uri(uri)
-    if place.startswith(pipeline.DOCUMENT_SCHEME):
+    document_id = document_id_of(place)
+    if document_id is not None:
         cache = DocumentCache(settings.cache_location, scratch=settings.scratch_dir)
-        with cache.open_local(_id_of(place)) as path:
+        with cache.open_local(document_id) as path:
             yield path
     else:
         with _loaded(uri, settings, None) as document:
@@ -51,12 +55,8 @@ def open_document(uri: str, settings: Settings) -> Iterator[Path]:
 
 @contextmanager
 def _loaded(uri: str, settings: Settings, password: str | None) -> Iterator[LoadedDocument]:
-    work = pipeline.Workspace(settings, secrets=SecretResolver(block=read_secret_block))
+    work = Workspace(settings, secrets=SecretResolver(block=read_secret_block))
     try:
         yield pipeline.load(work, ConvertRequest(sources=(source_uri(uri),), to="pdf", password=password))
     finally:
         work.remove()
-
-
-def _id_of(uri: str) -> str:
-    return uri.removeprefix(pipeline.DOCUMENT_SCHEME)
