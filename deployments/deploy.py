@@ -16,20 +16,20 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import parameter_schema
-from prefect.workers.base import BaseWorker
 
 from docmill import __version__
 from docmill.flows.batch import convert_batch
 from docmill.flows.cleanup import clean_up
 from docmill.flows.convert import convert_document
+from docmill.jobs.deployments import ensure_work_pool
 from docmill.jobs.local import answers
 from docmill.jobs.names import DEPLOYMENT
 from docmill.settings import Settings
@@ -66,7 +66,7 @@ async def deploy(pool: str, pool_type: str = "docmill") -> list[str]:
     """
     changed = []
     async with get_client() as client:
-        pool_type = await _ensure_pool(client, pool, pool_type)
+        pool_type = await ensure_work_pool(client, pool, type=pool_type)
         for flow, deployment in deployments(pool_type):
             name = f"{deployment.flow_name}/{deployment.name}"
             there = await _find(client, name)
@@ -121,21 +121,6 @@ async def _find(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return await client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
-
-
-async def _ensure_pool(client: PrefectClient, pool: str, pool_type: str) -> str:
-    try:
-        return (await client.read_work_pool(pool)).type
-    except ObjectNotFound:
-        pass
-    worker = BaseWorker.get_worker_class_from_type(pool_type)
-    template = worker.get_default_base_job_template() if worker else {}
-    try:
-        await client.create_work_pool(WorkPoolCreate(name=pool, type=pool_type, base_job_template=template))
-    except ObjectAlreadyExists:
-        # A worker that starts at the same moment makes it too.
-        return (await client.read_work_pool(pool)).type
-    return pool_type
 
 
 def main() -> None:

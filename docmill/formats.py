@@ -87,7 +87,6 @@ class Format:
     title: str
     mime_type: str
     extensions: tuple[str, ...]
-    multipage: bool = False
 
     @property
     def extension(self) -> str:
@@ -102,16 +101,16 @@ def _format_named(name: str) -> Format:
     return BY_NAME[name]
 
 
-PDF = Format("pdf", "PDF", "application/pdf", ("pdf",), multipage=True)
-TIFF = Format("tiff", "TIFF", "image/tiff", ("tif", "tiff"), multipage=True)
+PDF = Format("pdf", "PDF", "application/pdf", ("pdf",))
+TIFF = Format("tiff", "TIFF", "image/tiff", ("tif", "tiff"))
 JPEG = Format("jpeg", "JPEG", "image/jpeg", ("jpg", "jpeg", "jpe", "jfif"))
 PNG = Format("png", "PNG", "image/png", ("png", "apng"))
-GIF = Format("gif", "GIF", "image/gif", ("gif",), multipage=True)
+GIF = Format("gif", "GIF", "image/gif", ("gif",))
 BMP = Format("bmp", "BMP", "image/bmp", ("bmp", "dib"))
-WEBP = Format("webp", "WebP", "image/webp", ("webp",), multipage=True)
+WEBP = Format("webp", "WebP", "image/webp", ("webp",))
 JP2 = Format("jp2", "JPEG 2000", "image/jp2", ("jp2", "jpx", "jpf"))
 J2K = Format("j2k", "JPEG 2000 codestream", "image/j2c", ("j2k", "j2c", "jpc"))
-AVIF = Format("avif", "AVIF", "image/avif", ("avif",), multipage=True)
+AVIF = Format("avif", "AVIF", "image/avif", ("avif",))
 HEIC = Format("heic", "HEIC", "image/heic", ("heic", "heif"))
 PNM = Format("pnm", "Portable anymap", "image/x-portable-anymap", ("pnm", "pbm", "pgm", "ppm", "pam", "pfm"))
 TGA = Format("tga", "Truevision TGA", "image/x-tga", ("tga",))
@@ -120,15 +119,15 @@ ICO = Format("ico", "Windows icon", "image/vnd.microsoft.icon", ("ico",))
 SGI = Format("sgi", "SGI image", "image/sgi", ("sgi", "rgb", "bw"))
 DDS = Format("dds", "DirectDraw Surface", "image/vnd-ms.dds", ("dds",))
 PSD = Format("psd", "Photoshop", "image/vnd.adobe.photoshop", ("psd",))
-MPO = Format("mpo", "Multi-Picture Format", "image/mpo", ("mpo",), multipage=True)
+MPO = Format("mpo", "Multi-Picture Format", "image/mpo", ("mpo",))
 QOI = Format("qoi", "Quite OK Image", "image/qoi", ("qoi",))
 SUN = Format("sun", "Sun raster", "image/x-sun-raster", ("ras", "sun", "im8", "im24"))
 XBM = Format("xbm", "X bitmap", "image/x-xbitmap", ("xbm",))
 XPM = Format("xpm", "X pixmap", "image/x-xpixmap", ("xpm",))
 CUR = Format("cur", "Windows cursor", "image/x-win-cursor", ("cur",))
 ICNS = Format("icns", "Apple icon", "image/icns", ("icns",))
-DCX = Format("dcx", "Multi-page PCX", "image/x-dcx", ("dcx",), multipage=True)
-FLI = Format("fli", "FLI/FLC animation", "video/x-flic", ("fli", "flc"), multipage=True)
+DCX = Format("dcx", "Multi-page PCX", "image/x-dcx", ("dcx",))
+FLI = Format("fli", "FLI/FLC animation", "video/x-flic", ("fli", "flc"))
 MSP = Format("msp", "Microsoft Paint", "image/x-msp", ("msp",))
 PCD = Format("pcd", "Photo CD", "image/x-photo-cd", ("pcd",))
 IM = Format("im", "IFUNC image", "image/x-ifunc-im", ("im",))
@@ -142,9 +141,9 @@ GBR = Format("gbr", "GIMP brush", "image/x-gimp-gbr", ("gbr",))
 FTEX = Format("ftex", "Independence War texture", "image/x-ftex", ("ftc", "ftu"))
 BLP = Format("blp", "Blizzard texture", "image/x-blp", ("blp",))
 XVTHUMB = Format("xvthumb", "XV thumbnail", "image/x-xv-thumbnail", ("p7",))
-TEXT = Format("text", "plain text", "text/plain", ("txt", "text"), multipage=True)
-JSON = Format("json", "words and boxes as JSON", "application/json", ("json",), multipage=True)
-ZIP = Format("zip", "ZIP archive", "application/zip", ("zip",), multipage=True)
+TEXT = Format("text", "plain text", "text/plain", ("txt", "text"))
+JSON = Format("json", "words and boxes as JSON", "application/json", ("json",))
+ZIP = Format("zip", "ZIP archive", "application/zip", ("zip",))
 
 FORMATS: tuple[Format, ...] = (
     PDF, TIFF, JPEG, PNG, GIF, BMP, WEBP, JP2, J2K, AVIF, HEIC, PNM, TGA, PCX, ICO, SGI, DDS, PSD,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from docmill import targets, wording
 from docmill.documents.model import CachedDocument, KnownDigest, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver
-from docmill.documents.uris import document_id_of
+from docmill.documents.uris import document_id_of, is_hidden, same_place
 from docmill.engines.base import EngineOptions, MergeSource, Progress
 from docmill.engines.registry import Route, plan_merge, plan_route
 from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase, in_phase
@@ -296,13 +296,6 @@ def _check_target(work: Workspace, request: ConvertRequest) -> None:
 
 
 def _refuse_same_place(request: ConvertRequest) -> None:
-    if request.target is None or "://" in request.target:
-        same = request.target in request.sources
-    else:
-        target = Path(request.target)
-        same = any(
-            "://" not in source and target.exists() and Path(source).exists() and target.samefile(source)
-            for source in request.sources
-        )
-    if same:
+    target = request.target
+    if target and any(not is_hidden(source) and same_place(source, target) for source in request.sources):
         raise InvalidJobData("source and target are the same", hint="name another target")

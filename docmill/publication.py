@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from docmill import targets
 from docmill.documents.model import CachedDocument, LoadedDocument, PublishedOutput
-from docmill.documents.uris import DOCUMENT_SCHEME
+from docmill.documents.uris import document_uri
 from docmill.errors import DocmillError, InvalidJobData, Phase, in_phase
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
@@ -155,7 +155,7 @@ def _show_files(staged: StagedOutput, kept: CachedDocument | None) -> PublishedO
     if staged.files:
         return staged.files.commit()
     assert kept is not None
-    uri = f"{DOCUMENT_SCHEME}://{kept.document_id}"
+    uri = document_uri(kept.document_id)
     return PublishedOutput(uri=uri, files=(uri,), size=kept.size, sha256=kept.sha256)
 
 

@@ -186,12 +186,6 @@ class Sandbox:
             abort,
         )
 
-    async def probe(
-        self, path: Path, name: str, password: str | None = None, *, abort: asyncio.Event | None = None
-    ) -> DocumentFacts:
-        """`probe_blocking` as a coroutine."""
-        return await _in_thread(lambda flag: self.probe_blocking(path, name, password, abort=flag), abort)
-
     def _check(self, facts: Sequence[DocumentFacts]) -> Check | None:
         mode = self._settings.verify
         return Check(tuple(facts), strict=mode == "fail") if facts and mode != "off" else None

@@ -445,12 +445,6 @@ class TestAsync:
         results = asyncio.run(main())
         assert [result.outputs[0].parent.name for result in results] == [str(n) for n in range(50)]
 
-    def test_probe(self, tmp_path: Path) -> None:
-        path = tmp_path / "x"
-        path.write_bytes(b"BM nothing")
-        with pytest.raises(DocmillError):
-            asyncio.run(Sandbox(SETTINGS).probe(path, "x.bmp"))
-
 
 class TestCheck:
     """An engine's output that is not what its source was: here, 5 pages of nonsense for one of a PDF."""

@@ -18,7 +18,7 @@ from docmill.documents.failures import destination_failures, source_failures
 from docmill.documents.local_files import CHUNK, write_all
 from docmill.documents.model import Digest, KnownDigest, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver, redact_uri
-from docmill.documents.uris import Location, parse_location, resolved_location
+from docmill.documents.uris import Location, is_hidden, parse_location, resolved_location
 from docmill.errors import LimitExceeded, Phase, SourceNotFound, SourceUnavailable
 from docmill.facts import DocumentFacts
 
@@ -94,7 +94,7 @@ def spool_stream(stream: BinaryIO, path: Path, limits: LoadLimits, *, shown: str
 
 
 def _locate(uri: str, secrets: SecretResolver) -> Location:
-    if uri.startswith(("env:", "block:")) and not Path(uri).exists():
+    if is_hidden(uri):
         resolved = secrets.resolve(uri, what="source")
         # Nobody knows which of its query fields is the secret, so none is shown.
         return resolved_location(resolved, shown=redact_uri(resolved).partition("?")[0])

@@ -74,11 +74,6 @@ def is_reference(text: str) -> bool:
     return match is not None and (match[1] != "env" or _VARIABLE.fullmatch(match[2]) is not None)
 
 
-def check_reference(text: str, *, what: str = "secret") -> None:
-    """Raise `InvalidJobData`, which does not repeat `text`, unless it has the form of a reference."""
-    _parse(text, what)
-
-
 def _parse(reference: str, what: str) -> tuple[str, str]:
     match = _REFERENCE.fullmatch(reference)
     if match is None or not is_reference(reference):

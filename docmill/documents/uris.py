@@ -97,6 +97,11 @@ def _check_http(uri: str, shown: str) -> None:
         raise InvalidJobData(f"'{shown}' is no valid URL", hint="for example https://host/scan.tif")
 
 
+def is_hidden(uri: str) -> bool:
+    """Whether a source is given whole as a reference, since it holds a secret: `env:NAME`, `block:NAME`."""
+    return uri.startswith(("env:", "block:")) and not Path(uri).exists()
+
+
 def _file_uri_path(uri: str) -> str:
     from urllib.parse import unquote
 

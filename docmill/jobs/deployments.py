@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from docmill.jobs.executor import load_docmill_flow
 from docmill.jobs.names import DEPLOYMENT, FLOW_ENTRYPOINT, FLOW_NAME
@@ -42,18 +42,22 @@ async def deploy_convert(
     )
 
 
-async def ensure_work_pool(client: PrefectClient, name: str, *, type: str = "docmill") -> None:
-    """Create the work pool if it is not there."""
-    template: dict[str, Any] = {}
-    if type == "docmill":
-        from prefect.workers.base import BaseWorker
+async def ensure_work_pool(client: PrefectClient, name: str, *, type: str = "docmill") -> str:
+    """Create the work pool if it is not there; returns its type, which may be another where it was."""
+    try:
+        return (await client.read_work_pool(name)).type
+    except ObjectNotFound:
+        pass
+    from prefect.workers.base import BaseWorker
 
-        worker = BaseWorker.get_worker_class_from_type(type)
-        template = worker.get_default_base_job_template() if worker else {}
+    worker = BaseWorker.get_worker_class_from_type(type)
+    template = worker.get_default_base_job_template() if worker else {}
     try:
         await client.create_work_pool(WorkPoolCreate(name=name, type=type, base_job_template=template))
     except ObjectAlreadyExists:
-        pass
+        # A worker that starts at the same moment makes it too.
+        return (await client.read_work_pool(name)).type
+    return type
 
 
 def _schema(flow: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from docmill.errors import EngineCrashed, JobAborted, error_from_dict
+from docmill.documents.uris import document_id_of
+from docmill.errors import EngineCrashed, InvalidJobData, JobAborted, error_from_dict
 from docmill.formats import DocumentFormat, RasterImageFormat
 from docmill.jobs.labels import JobLabels, Progress
 from docmill.jobs.models import DEFAULT_JOB_NAME, AnnotationsMode, JobStatus, StatusJobData
@@ -184,7 +185,10 @@ def _input_document_id(run: FlowRun, labels: JobLabels) -> str | None:
     request = (run.parameters or {}).get("request")
     sources = request.get("sources") if isinstance(request, dict) else None
     source = str(sources[0]) if isinstance(sources, list | tuple) and sources else ""
-    return source.removeprefix("docmill://") if source.startswith("docmill://") else None
+    try:
+        return document_id_of(source)
+    except InvalidJobData:
+        return None
 
 
 def _percent(progress: Progress | None) -> int:
