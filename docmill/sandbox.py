@@ -24,6 +24,7 @@ from docmill.engines.base import (
 from docmill.engines.registry import Route, engine_spec
 from docmill.errors import EngineFailed, Phase, in_phase
 from docmill.facts import DocumentFacts
+from docmill.formats import JSON, TEXT
 from docmill.processes import Abort, AbortFlag, Limits
 from docmill.sandboxed import MADE, Check
 from docmill.settings import Settings
@@ -35,15 +36,18 @@ T = TypeVar("T")
 
 # What nearly every job needs, imported once by the server and shared by its workers.
 PRELOAD = ("docmill.sandboxed", "docmill.documents.identify", "docmill.engines.raster_to_pdf")
+# What checking an output takes beside: the libraries that it reads by, in steps that hold up no worker long.
+CHECK = ("docmill.engines.verify", "docmill.engines.verify.images", "docmill.engines.verify.ready")
 LOAD = "docmill.engines.registry:load"
 
 
-def warm(*, fork: bool = False) -> None:
+def warm(*, fork: bool = False, converts: bool = True) -> None:
     """Start the sandbox's server process, without waiting for it: what the caller imports next overlaps.
 
-    `fork` is for a command that has just started (see `processes.warm`).
+    `fork` is for a command that has just started (see `processes.warm`); without `converts` only the probe is
+    to be run.
     """
-    processes.warm(PRELOAD, fork=fork)
+    processes.warm((*PRELOAD, *CHECK) if converts else PRELOAD, fork=fork)
 
 
 class Sandbox:
@@ -86,23 +90,17 @@ class Sandbox:
         Ctrl-C), nothing of the engine is running any more.
         """
         out_dir = out_dir.absolute()
+        check = self._check([facts] if facts else [])
         with in_phase(Phase.CONVERT):
             result = processes.run(
                 "docmill.sandboxed:convert",
-                (
-                    self._load,
-                    route,
-                    source.absolute(),
-                    out_dir,
-                    options,
-                    self._check([facts] if facts else []),
-                ),
+                (self._load, route, source.absolute(), out_dir, options, check),
                 limits=self._limits,
                 out_dir=out_dir,
                 on_message=_listener(out_dir, on_progress, on_made),
                 abort=abort,
                 grace=self._settings.abort_grace,
-                modules=("docmill.sandboxed", *self._engine_modules(route)),
+                modules=("docmill.sandboxed", *self._engine_modules(route), *_check_modules(check, options)),
             )
             return _result_from_dict(result, out_dir)
 
@@ -120,16 +118,17 @@ class Sandbox:
     ) -> EngineResult:
         """Make one document of several, along a route of `plan_merge`; otherwise as `run_blocking`."""
         out_dir = out_dir.absolute()
+        check = self._check(facts)
         with in_phase(Phase.CONVERT):
             result = processes.run(
                 "docmill.sandboxed:merge",
-                (self._load, route, sources, out_dir, options, self._check(facts)),
+                (self._load, route, sources, out_dir, options, check),
                 limits=self._limits,
                 out_dir=out_dir,
                 on_message=_listener(out_dir, on_progress, on_made),
                 abort=abort,
                 grace=self._settings.abort_grace,
-                modules=(*PRELOAD, *self._engine_modules(route)),
+                modules=(*PRELOAD, *self._engine_modules(route), *_check_modules(check, options)),
             )
             return _result_from_dict(result, out_dir)
 
@@ -239,6 +238,11 @@ async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) ->
     finally:
         if watcher:
             watcher.cancel()
+
+
+def _check_modules(check: Check | None, options: EngineOptions) -> Sequence[str]:
+    """What the server is to have imported for a check; of text only the pages are counted."""
+    return CHECK if check and options.target.format not in (TEXT, JSON) else ()
 
 
 def _listener(

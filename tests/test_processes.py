@@ -64,9 +64,9 @@ def test_workers_share_what_the_server_has_imported() -> None:
 
 def test_the_server_has_one_thread_with_everything_preloaded() -> None:
     from docmill.engines.registry import ENGINES
-    from docmill.sandbox import PRELOAD
+    from docmill.sandbox import CHECK, PRELOAD
 
-    modules = [*PRELOAD, *(spec.entry.partition(":")[0] for spec in ENGINES)]
+    modules = [*PRELOAD, *CHECK, *(spec.entry.partition(":")[0] for spec in ENGINES)]
     server = run("whoami", modules=modules)["server"]
     # A fork of a process with threads can find any lock taken for good.
     assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1

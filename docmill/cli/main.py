@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.module in WARM:
         from docmill import sandbox
 
-        sandbox.warm(fork=True)
+        sandbox.warm(fork=True, converts=options.module == "convert")
     _log_to_stderr(options.verbose)
     try:
         # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.

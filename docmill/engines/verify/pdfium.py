@@ -89,6 +89,18 @@ class PdfPages:
             self._library.FPDF_ClosePage(page)
 
 
+def load() -> None:
+    """Load the library, and have it list the fonts of the system.
+
+    It does so in each process that meets a font which is not in its PDF (4 ms for 150 files); those that are
+    forked from one that has the list need not.
+    """
+    library = _library()
+    document = library.FPDF_CreateNewDocument()
+    library.FPDFFont_Close(library.FPDFText_LoadStandardFont(document, b"Helvetica"))
+    library.FPDF_CloseDocument(document)
+
+
 class _Config(ctypes.Structure):
     _fields_ = (("version", ctypes.c_int), ("unused", ctypes.c_void_p * 4), ("renderer", ctypes.c_int))
 
@@ -108,6 +120,9 @@ def _library() -> Any:
     for name, result, arguments in (
         ("FPDF_LoadDocument", pointer, (text, text)),
         ("FPDF_CloseDocument", None, (pointer,)),
+        ("FPDF_CreateNewDocument", pointer, ()),
+        ("FPDFText_LoadStandardFont", pointer, (pointer, text)),
+        ("FPDFFont_Close", None, (pointer,)),
         ("FPDF_GetPageCount", number, (pointer,)),
         ("FPDF_GetPageSizeByIndexF", number, (pointer, number, pointer)),
         ("FPDF_LoadPage", pointer, (pointer, number)),
