@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
 
 
@@ -69,8 +70,21 @@ class DocumentFacts:
         """The facts as JSON-safe values."""
         return asdict(self)
 
+    def to_runs(self) -> dict[str, Any]:
+        """The facts as JSON-safe values, equal pages in a row as `[how many, the page]`: of 500 scans one."""
+        return {
+            "mime_type": self.mime_type,
+            "pages": [[len(list(run)), asdict(page)] for page, run in groupby(self.pages)],
+            "encrypted": self.encrypted,
+            "title": self.title,
+            "problems": list(self.problems),
+        }
+
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DocumentFacts:
-        """The facts that `to_dict` wrote."""
-        pages = tuple(PageFacts(**page) for page in data["pages"])
-        return cls(**data | {"pages": pages, "problems": tuple(data.get("problems", ()))})
+    def from_runs(cls, data: dict[str, Any], most: int | None = None) -> DocumentFacts:
+        """The facts that `to_runs` wrote, equal pages one object; raises `ValueError` over `most` pages."""
+        runs = [(max(0, int(count)), PageFacts(**page)) for count, page in data["pages"]]
+        if most is not None and sum(count for count, _ in runs) > most:
+            raise ValueError(f"over {most} pages")
+        pages = tuple(page for count, page in runs for _ in range(count))
+        return cls(**data | {"pages": pages, "problems": tuple(data["problems"])})

@@ -183,16 +183,21 @@ class PdfWriter:
         return self._add(b"<<%b/Length %d>>stream\n%b\nendstream" % (entries, len(data), data))
 
     def _add_stream(self, entries: bytes, data: Iterable[bytes | memoryview]) -> int:
-        """A stream object; its length is an object of its own that follows it, known only then."""
-        number, length = self._reserve(), self._reserve()
-        self._begin(number)
-        self._write(b"<<%b/Length %d 0 R>>stream\n" % (entries, length))
+        """A stream object; where the length is not known it is an object of its own that follows it."""
+        number = self._reserve()
+        if isinstance(data, tuple):
+            length, known = 0, b"%d" % sum(map(len, data))
+        else:
+            length = self._reserve()
+            known = b"%d 0 R" % length
+        self._begin(number, b"<<%b/Length %b>>stream\n" % (entries, known))
         start = self._position
         for part in data:
             self._write(part)
         size = self._position - start
         self._write(b"\nendstream\nendobj\n")
-        self._put(length, b"%d" % size)
+        if length:
+            self._put(length, b"%d" % size)
         return number
 
     def _reserve(self) -> int:
@@ -205,12 +210,11 @@ class PdfWriter:
         return number
 
     def _put(self, number: int, body: bytes) -> None:
-        self._begin(number)
-        self._write(body + b"\nendobj\n")
+        self._begin(number, body + b"\nendobj\n")
 
-    def _begin(self, number: int) -> None:
+    def _begin(self, number: int, body: bytes) -> None:
         self._offsets[number - 1] = self._position
-        self._write(b"%d 0 obj\n" % number)
+        self._write(b"%d 0 obj\n%b" % (number, body))
 
     def _write(self, data: bytes | memoryview) -> None:
         self._file.write(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -156,7 +157,7 @@ class Sandbox:
                 grace=settings.abort_grace,
                 modules=("docmill.sandboxed", "docmill.documents.identify"),
             )
-            return _checked(DocumentFacts.from_dict, facts)
+            return _checked(partial(DocumentFacts.from_runs, most=settings.max_pages), facts)
 
     async def run(
         self,

@@ -51,7 +51,7 @@ def probe(path: Path, known: dict[str, Any], report: Report) -> dict[str, Any]:
     """Read a file's facts."""
     from docmill.documents.identify import identify
 
-    return identify(path, **known).to_dict()
+    return identify(path, **known).to_runs()
 
 
 def convert(

@@ -516,8 +516,10 @@ class Directory:
 
     def size_pt(self, default_dpi: float) -> tuple[float, float]:
         """Width and height of the upright page in points, at `default_dpi` where the file names none."""
-        facts = self.facts(default_dpi)
-        return facts.width_pt, facts.height_pt
+        dpi_x, dpi_y = self.dpi()
+        x, y = (dpi_x, dpi_y) if dpi_x else (default_dpi, default_dpi * self._aspect())
+        width, height = self.width * 72 / x, self.height * 72 / y
+        return (height, width) if self.orientation >= 5 else (width, height)
 
     def _aspect(self) -> float:
         """Vertical to horizontal density where the unit is 'none': what the resolutions then tell."""
@@ -528,11 +530,9 @@ class Directory:
         """This page's facts; raises `CorruptDocument` where the directory lacks what it must have."""
         width, height = self.width, self.height
         dpi_x, dpi_y = self.dpi()
-        x, y = (dpi_x, dpi_y) if dpi_x else (default_dpi, default_dpi * self._aspect())
-        width_pt, height_pt = width * 72 / x, height * 72 / y
+        width_pt, height_pt = self.size_pt(default_dpi)
         if self.orientation >= 5:
-            width, height, width_pt, height_pt = height, width, height_pt, width_pt
-            dpi_x, dpi_y = dpi_y, dpi_x
+            width, height, dpi_x, dpi_y = height, width, dpi_y, dpi_x
         bits = self.numbers(Tag.BITS_PER_SAMPLE) or (1,)
         samples = self.samples_per_pixel
         per_pixel = sum(bits) if len(bits) == samples else bits[0] * samples

@@ -13,10 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime
-from itertools import groupby
-from typing import Any
 
 from docmill.documents.model import CachedDocument
 from docmill.documents.stores import Store, StoredItem
@@ -59,7 +56,7 @@ def write_record(record: CachedDocument) -> bytes:
         "run_id": record.run_id,
         "created": record.created.isoformat(),
         "expires": record.expires and record.expires.isoformat(),
-        "facts": _facts_to_json(record.facts),
+        "facts": record.facts.to_runs(),
     }
     return json.dumps(values, indent=1).encode()
 
@@ -72,7 +69,7 @@ def read_record(data: bytes) -> CachedDocument | None:
             return None
         values["created"] = datetime.fromisoformat(values["created"])
         values["expires"] = values["expires"] and datetime.fromisoformat(values["expires"])
-        values["facts"] = _facts_from_json(values["facts"])
+        values["facts"] = DocumentFacts.from_runs(values["facts"])
         return CachedDocument(**values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -85,22 +82,3 @@ def records(store: Store) -> Iterator[tuple[StoredItem, CachedDocument | None]]:
             yield item, read_record(store.read(item.key))
         except FileNotFoundError:
             continue
-
-
-def _facts_to_json(facts: DocumentFacts) -> dict[str, Any]:
-    # Most pages are like the one before: [how many, the page] keeps 500 scans in one line.
-    runs = [[len(list(run)), asdict(page)] for page, run in groupby(facts.pages)]
-    return {
-        "mime_type": facts.mime_type,
-        "pages": runs,
-        "encrypted": facts.encrypted,
-        "title": facts.title,
-        "problems": list(facts.problems),
-    }
-
-
-def _facts_from_json(values: dict[str, Any]) -> DocumentFacts:
-    runs = DocumentFacts.from_dict(values | {"pages": [page for _, page in values["pages"]]})
-    counts = [count for count, _ in values["pages"]]
-    pages = tuple(page for count, page in zip(counts, runs.pages, strict=True) for _ in range(count))
-    return DocumentFacts(runs.mime_type, pages, runs.encrypted, runs.title, runs.problems)

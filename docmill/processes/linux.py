@@ -10,6 +10,9 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+# glibc's malloc.h; the threshold is the largest that it takes.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = 256 << 20, 32 << 20
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -31,6 +34,20 @@ def adopt_orphans() -> None:
 def set_process_name(name: str) -> None:
     """The name that `top` and `ps -o comm` show, 15 bytes."""
     _prctl(_PR_SET_NAME, name.encode())
+
+
+def keep_freed_memory() -> None:
+    """Have `malloc` keep what is freed for the next page of a document.
+
+    By default it gives a page's buffers back to the kernel, which clears them anew for the next: 50 pages of
+    JPEG in strips then take half as long again. Does nothing where the C library is not glibc.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
 
 
 def kill_orphans(spared: set[int]) -> bool:

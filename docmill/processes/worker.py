@@ -32,6 +32,7 @@ def main(server: int, frames: int, noise: int, payload: int) -> NoReturn:
         _take_descriptors(frames, noise, payload)
         linux.adopt_orphans()
         linux.set_process_name("docmill-engine")
+        linux.keep_freed_memory()
         _set_signals()
         _call()
         code = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import LimitExceeded
@@ -88,13 +88,24 @@ class TiffImage:
         return self._upright(self.directory.tiff.read(offset, size))
 
     def read_all(self) -> list[bytes]:
-        """The bytes of all segments; read at once where they lie together."""
+        """The bytes of all segments."""
+        if len(self.segments) == 1:
+            return [self.read(0)]
+        span, places = self.read_span()
+        return [span[start:end] for start, end in places]
+
+    def read_span(self) -> tuple[bytes, list[tuple[int, int]]]:
+        """Bytes that hold all segments, and where in them each begins and ends; read at once where they lie
+        together."""
         start = min(offset for offset, _ in self.segments)
         end = max(offset + size for offset, size in self.segments)
-        if end - start > 2 * sum(size for _, size in self.segments):
-            return [self.read(index) for index in range(len(self.segments))]
+        sizes = [size for _, size in self.segments]
+        if end - start > 2 * sum(sizes):
+            ends = list(accumulate(sizes))
+            span = b"".join(self.read(index) for index in range(len(sizes)))
+            return span, list(pairwise((0, *ends)))
         span = self._upright(self.directory.tiff.read(start, end - start))
-        return [span[offset - start : offset - start + size] for offset, size in self.segments]
+        return span, [(offset - start, offset - start + size) for offset, size in self.segments]
 
     def _upright(self, data: bytes) -> bytes:
         return data.translate(REVERSED_BITS) if self.fill_order == 2 else data
@@ -143,7 +154,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
     tile = _tile(directory, options) if Tag.TILE_WIDTH in directory else None
     rows = directory.number(Tag.ROWS_PER_STRIP, _WHOLE) or _WHOLE
     planar = directory.number(Tag.PLANAR_CONFIGURATION, 1)
-    facts = directory.facts(options.options.dpi or options.default_dpi)
+    width_pt, height_pt = directory.size_pt(options.options.dpi or options.default_dpi)
     image = TiffImage(
         directory=directory,
         width=width,
@@ -161,8 +172,8 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
         tile=tile,
         segments=(),
         orientation=directory.orientation,
-        width_pt=facts.width_pt,
-        height_pt=facts.height_pt,
+        width_pt=width_pt,
+        height_pt=height_pt,
     )
     if compression != Compression.OLD_JPEG:  # which may have none: libtiff finds its way
         image.segments = _segments(image)

@@ -47,7 +47,7 @@ def jpeg_page(image: TiffImage, seam_budget: int) -> PdfPage | None:
     if components != image.samples or image.bits != 8 or image.tiled or image.planar != 1:
         return None
     try:
-        data = _joined(image, image.read_all(), seam_budget)
+        data = _joined(image, _Strips(*image.read_span()), seam_budget)
     except (_Unjoinable, CorruptDocument) as reason:
         logger.info("page %d is decoded: %s", image.page, reason)
         return None
@@ -80,23 +80,50 @@ class _Head:
         return self.before_frame, self.frame[:5], self.frame[7:], self.after_frame, self.scan
 
 
-def _joined(image: TiffImage, strips: list[bytes], seam_budget: int) -> tuple[bytes | memoryview, ...]:
+@dataclass(frozen=True, slots=True)
+class _Strips:
+    """The strips of a page, in one piece: copies of each would take as long as all else."""
+
+    span: bytes
+    places: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, index: int) -> bytes:
+        start, end = self.places[index]
+        return self.span[start:end]
+
+    def starts_with(self, index: int, common: bytes) -> bool:
+        return self.span.startswith(common, *self.places[index])
+
+    def coded(self, index: int, offset: int) -> memoryview:
+        """A strip's coded data: from `offset` in it to its EOI."""
+        start, end = self.places[index]
+        last = self.span.rfind(_EOI, start + offset, end)
+        if last < 0:
+            raise _Unjoinable("a strip has no end")
+        return memoryview(self.span)[start + offset : last]
+
+
+def _joined(image: TiffImage, strips: _Strips, seam_budget: int) -> tuple[bytes | memoryview, ...]:
     """One JPEG stream of all strips' rows, in a few parts: many small ones would have the threads that make
     pages wait for the one that writes them."""
     tables_stream = image.directory.raw(Tag.JPEG_TABLES)
-    head = _head(strips[0])
+    first = strips.read(0)
+    head = _head(first)
     _check_first(image, head)
     tables = b"".join(copied_segments(tables_stream, 0, head.header))[2:] if tables_stream else b""
     marker = _TRANSFORMS.get(Photometric(image.photometric))
     adobe = adobe_segment(marker) if marker is not None else b""
     interval = b""
     if len(strips) == 1:
-        coded: bytes | memoryview = _rest(strips[0], head)
+        coded: bytes | memoryview = _rest(first, head)
     else:
         coded = b"".join(_coded_strips(image, strips, head))
         mcus = head.mcus_in_row * (image.rows_per_strip // head.mcu_height)
         interval = b"\xff\xdd\x00\x04" + struct.pack(">H", mcus)
-        if head.mcu_height > 8 and seams_show(image, strips, tables, seam_budget):
+        if head.mcu_height > 8 and seams_show(image, strips.read, tables, seam_budget):
             raise _Unjoinable("the colours of its strips would blend at their seams")
     frame = head.frame[:5] + struct.pack(">H", image.height) + head.frame[7:]
     start = (_SOI, adobe, tables, head.before_frame, interval, frame, head.after_frame, head.scan)
@@ -122,38 +149,31 @@ def _check_first(image: TiffImage, head: _Head) -> None:
         raise _Unjoinable("its frame header does not agree with the TIFF directory")
 
 
-def _coded_strips(image: TiffImage, strips: list[bytes], head: _Head) -> list[bytes | memoryview]:
+def _coded_strips(image: TiffImage, strips: _Strips, head: _Head) -> list[bytes | memoryview]:
     """The coded data of all strips with restart markers between them, and EOI."""
-    start = len(strips[0]) - len(_rest(strips[0], head))
-    common = strips[0][:start]
+    first = strips.read(0)
+    data_start = len(first) - len(_rest(first, head))
+    common = first[:data_start]
     parts: list[bytes | memoryview] = []
-    for index, strip in enumerate(strips):
-        data_start = start
-        if not strip.startswith(common):
+    for index in range(len(strips)):
+        if strips.starts_with(index, common):
+            parts.append(strips.coded(index, data_start))
+        else:
+            strip = strips.read(index)
             other = _head(strip)
             rows = min(image.rows_per_strip, image.height - index * image.rows_per_strip)
             # A last strip that is coded in full is cut by the frame's height, if not by whole rows of blocks.
             extra = other.header.height - rows
             if other.shared != head.shared or not 0 <= extra < head.mcu_height:
                 raise _Unjoinable("its strips have different headers")
-            data_start = len(strip) - len(_rest(strip, other))
-        end = _end(strip, data_start)
-        parts.append(memoryview(strip)[data_start:end])
+            parts.append(strips.coded(index, len(strip) - len(_rest(strip, other))))
         parts.append(bytes((0xFF, 0xD0 + index % 8)))
-    if len(strips) > 1 and strips[-1].startswith(common):
+    if len(strips) > 1 and strips.starts_with(len(strips) - 1, common):
         extra = image.rows_per_strip * len(strips) - image.height
         if extra >= head.mcu_height:
             raise _Unjoinable("its last strip has more rows than the image")
     parts[-1] = _EOI
     return parts
-
-
-def _end(strip: bytes, start: int) -> int:
-    """Where a strip's coded data ends: at EOI."""
-    end = strip.rfind(_EOI)
-    if end < start:
-        raise _Unjoinable("a strip has no end")
-    return end
 
 
 def _rest(strip: bytes, head: _Head) -> memoryview:

@@ -12,6 +12,7 @@ goes on, and some in between.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,28 +32,28 @@ def page_budget(page_count: int) -> int:
     return max(_PAGE_BUDGET, _DOCUMENT_BUDGET // page_count)
 
 
-def seams_show(image: TiffImage, strips: list[bytes], tables: bytes, budget: int) -> bool:
+def seams_show(image: TiffImage, strip: Callable[[int], bytes], tables: bytes, budget: int) -> bool:
     """Whether some seam has a step in its chroma that joining would change by over 2 of 255.
 
-    `tables` are the marker segments that the strips leave to the JPEGTables tag, `budget` is `page_budget`.
+    `strip` gives the bytes of one, `tables` are the marker segments that the strips leave to the JPEGTables
+    tag, `budget` is `page_budget`.
     """
 
     @cache
     def edges(index: int) -> tuple[Image.Image, Image.Image]:
-        return _chroma_edges(strips[index], tables)
+        return _chroma_edges(strip(index), tables)
 
-    return any(
-        _step(edges(seam)[1], edges(seam + 1)[0]) > _LARGEST_STEP for seam in _seams(image, strips, budget)
-    )
+    return any(_step(edges(seam)[1], edges(seam + 1)[0]) > _LARGEST_STEP for seam in _seams(image, budget))
 
 
-def _seams(image: TiffImage, strips: list[bytes], budget: int) -> list[int]:
+def _seams(image: TiffImage, budget: int) -> list[int]:
     """The seams to look at, each by the strip above it."""
-    count = len(strips) - 1
+    sizes = [size for _, size in image.segments]
+    count = len(sizes) - 1
     most = max(1, budget // (2 * image.width * image.rows_per_strip))
     if count <= 2 * most:  # neighbours share a strip
         return list(range(count))
-    by_size = sorted(range(count), key=lambda seam: len(strips[seam]) + len(strips[seam + 1]), reverse=True)
+    by_size = sorted(range(count), key=lambda seam: sizes[seam] + sizes[seam + 1], reverse=True)
     largest = by_size[: -(-most // 2)]
     spread = [count * (2 * i + 1) // (2 * (most // 2)) for i in range(most // 2)]
     return sorted({*largest, *spread})
