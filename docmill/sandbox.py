@@ -155,7 +155,7 @@ class Sandbox:
                 doing="reading",
                 abort=abort,
                 grace=settings.abort_grace,
-                modules=("docmill.sandboxed", "docmill.documents.identify"),
+                modules=("docmill.sandboxed", "docmill.documents.identify", *_probe_modules(name)),
             )
             return _checked(partial(DocumentFacts.from_runs, most=settings.max_pages), facts)
 
@@ -239,6 +239,11 @@ async def _in_thread(call: Callable[[Abort], T], abort: asyncio.Event | None) ->
     finally:
         if watcher:
             watcher.cancel()
+
+
+def _probe_modules(name: str) -> tuple[str, ...]:
+    # By its name, as a hint: the next worker for a PDF need not load pdfium.
+    return ("docmill.documents.identify_pdf",) if name.lower().endswith(".pdf") else ()
 
 
 def _check_modules(check: Check | None, options: EngineOptions) -> Sequence[str]:

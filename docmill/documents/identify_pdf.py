@@ -1,17 +1,24 @@
-"""What a PDF is, read by pdfium: its pages' sizes, whether it is encrypted, its title."""
+"""What a PDF is, read by pdfium: its pages' sizes, whether it is encrypted, its title.
+
+Importing this loads pdfium: what is forked from a process that has done so need not.
+"""
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from docmill.errors import CorruptDocument, PasswordRequired, PasswordWrong
+from docmill.errors import CorruptDocument
 from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import PDF
+from docmill.pdfium import encoded, library, open_error
 from docmill.pictures import check_page_count
 from docmill.user_unit import user_units
 
-_ERROR_PASSWORD, _ERROR_SECURITY = 4, 5
+_PDFIUM = library()
 
 
 def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> DocumentFacts:
@@ -20,42 +27,41 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
     Raises `PasswordRequired` or `PasswordWrong` for an encrypted one, `CorruptDocument` for one that pdfium
     cannot open.
     """
-    import pypdfium2 as pdfium
-    import pypdfium2.raw as pdfium_c
-
-    try:
-        document = pdfium.PdfDocument(path, password=password)
-    except pdfium.PdfiumError as error:
-        if error.err_code == _ERROR_PASSWORD:
-            if password is None:
-                raise PasswordRequired(
-                    "the PDF is encrypted and needs a password",
-                    hint="give it by --password-env or --password-file",
-                ) from None
-            raise PasswordWrong("the password does not open the PDF") from None
-        if error.err_code == _ERROR_SECURITY:
-            raise CorruptDocument("the PDF is encrypted by a method that pdfium does not know") from None
-        raise CorruptDocument("the PDF cannot be opened", hint="the file seems to be damaged") from None
-    with document:
-        count = len(document)
+    with _opened(path, password) as document:
+        count = _PDFIUM.FPDF_GetPageCount(document)
         check_page_count(count, max_pages)
-        if count == 0:
+        if count <= 0:
             raise CorruptDocument("the PDF has no pages")
         units = user_units(path, password)
         return DocumentFacts(
             PDF.mime_type,
-            tuple(_page(document, number, units.get(number, 1.0)) for number in range(count)),
-            encrypted=pdfium_c.FPDF_GetSecurityHandlerRevision(document) >= 0,
-            title=document.get_metadata_value("Title"),
+            tuple(_page(document, index, units.get(index, 1.0)) for index in range(count)),
+            encrypted=_PDFIUM.FPDF_GetSecurityHandlerRevision(document) >= 0,
+            title=_title(document),
         )
 
 
-def _page(document: Any, index: int, unit: float) -> PageFacts:
-    import pypdfium2 as pdfium
-
+@contextmanager
+def _opened(path: Path, password: str | None) -> Iterator[Any]:
+    document = _PDFIUM.FPDF_LoadDocument(*encoded(path, password))
+    if not document:
+        raise open_error(_PDFIUM.FPDF_GetLastError(), password)
     try:
-        width, height = document.get_page_size(index)
-    except pdfium.PdfiumError:
+        yield document
+    finally:
+        _PDFIUM.FPDF_CloseDocument(document)
+
+
+def _page(document: Any, index: int, unit: float) -> PageFacts:
+    size = (ctypes.c_float * 2)()
+    if not _PDFIUM.FPDF_GetPageSizeByIndexF(document, index, size):
         # One bad page is the engine's to report, by the job's on_error.
-        width, height = 0.0, 0.0
-    return PageFacts(0, 0, width * unit, height * unit)
+        return PageFacts(0, 0, 0.0, 0.0)
+    return PageFacts(0, 0, size[0] * unit, size[1] * unit)
+
+
+def _title(document: Any) -> str:
+    length = _PDFIUM.FPDF_GetMetaText(document, b"Title", None, 0)
+    text = ctypes.create_string_buffer(length)
+    _PDFIUM.FPDF_GetMetaText(document, b"Title", text, length)
+    return text.raw.decode("utf-16-le", errors="replace").rstrip("\0")

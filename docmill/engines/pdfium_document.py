@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pypdfium2
-import pypdfium2.raw as pdfium
 
 from docmill.engines.base import EngineOptions
-from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.errors import CorruptDocument, LimitExceeded
 from docmill.options import PageRanges
+from docmill.pdfium import open_error
 from docmill.settings import variable
 
 # Where readers look for a PDF's header, and for the place of its cross-reference table.
@@ -39,7 +39,7 @@ def load_pdf(source: Path, password: str | None = None) -> pypdfium2.PdfDocument
     try:
         return pypdfium2.PdfDocument(source, password=password)
     except pypdfium2.PdfiumError as error:
-        raise _open_error(getattr(error, "err_code", None), password) from None
+        raise open_error(getattr(error, "err_code", None), password) from None
 
 
 def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> list[int]:
@@ -76,16 +76,3 @@ def repair_notes(source: Path) -> tuple[str, ...]:
             if re.match(rb"\s*(xref|\d+\s+\d+\s+obj)", file.read(64)):
                 return ()
     return ("the PDF was damaged and was repaired: its cross-reference table is not where it should be",)
-
-
-def _open_error(code: int | None, password: str | None) -> CorruptDocument | PasswordRequired | PasswordWrong:
-    if code == pdfium.FPDF_ERR_PASSWORD:
-        if password is None:
-            return PasswordRequired(
-                "the PDF is encrypted and needs a password",
-                hint="give it with --password-env or --password-file",
-            )
-        return PasswordWrong("the password does not open the PDF")
-    if code == pdfium.FPDF_ERR_SECURITY:
-        return CorruptDocument("the PDF is encrypted in a way that is not supported")
-    return CorruptDocument("the PDF cannot be read", hint="it is damaged beyond what can be repaired")

@@ -1,18 +1,12 @@
-"""The few functions of pdfium that checking needs, bound directly.
-
-Importing pypdfium2 makes ctypes prototypes of all 450 functions, which takes five times as long as loading
-the library: too much for a job that copies one JPEG. Signatures are those of pdfium's public/fpdfview.h.
-"""
+"""A PDF's pages as the check before publishing looks at them: how many, how large, and drawn small."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from docmill.errors import EngineFailed
+from docmill.pdfium import encoded, library
 from docmill.user_unit import user_units
 
 _BGRX = 3
@@ -25,11 +19,10 @@ class PdfPages:
     """A PDF's pages as pdfium reads them; close it. Raises `EngineFailed` where it cannot be opened."""
 
     def __init__(self, path: Path, password: str | None = None) -> None:
-        secret = password.encode() if password is not None else None
-        self._document = _library().FPDF_LoadDocument(str(path).encode(), secret)
+        self._library = library()
+        self._document = self._library.FPDF_LoadDocument(*encoded(path, password))
         if not self._document:
             raise EngineFailed(f"{path.name} cannot be opened again by pdfium")
-        self._library = _library()
         self._path, self._password = path, password
         self._units: dict[int, float] | None = None
         self._form, self._form_info = None, ctypes.create_string_buffer(_FORM_INFO)
@@ -87,58 +80,3 @@ class PdfPages:
             if self._form:
                 self._library.FORM_OnBeforeClosePage(page, self._form)
             self._library.FPDF_ClosePage(page)
-
-
-def load() -> None:
-    """Load the library, and have it list the fonts of the system.
-
-    It does so in each process that meets a font which is not in its PDF (4 ms for 150 files); those that are
-    forked from one that has the list need not.
-    """
-    library = _library()
-    document = library.FPDF_CreateNewDocument()
-    library.FPDFFont_Close(library.FPDFText_LoadStandardFont(document, b"Helvetica"))
-    library.FPDF_CloseDocument(document)
-
-
-class _Config(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_int), ("unused", ctypes.c_void_p * 4), ("renderer", ctypes.c_int))
-
-
-@cache
-def _library() -> Any:
-    package = importlib.util.find_spec("pypdfium2_raw")
-    folder = Path(((package and package.submodule_search_locations) or ["."])[0])
-    try:
-        library: Any = ctypes.CDLL(str(folder / "libpdfium.so"))
-    except OSError:
-        # A pypdfium2 that was built to use another libpdfium knows where that is.
-        import pypdfium2.raw
-
-        return pypdfium2.raw
-    pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
-    for name, result, arguments in (
-        ("FPDF_LoadDocument", pointer, (text, text)),
-        ("FPDF_CloseDocument", None, (pointer,)),
-        ("FPDF_CreateNewDocument", pointer, ()),
-        ("FPDFText_LoadStandardFont", pointer, (pointer, text)),
-        ("FPDFFont_Close", None, (pointer,)),
-        ("FPDF_GetPageCount", number, (pointer,)),
-        ("FPDF_GetPageSizeByIndexF", number, (pointer, number, pointer)),
-        ("FPDF_LoadPage", pointer, (pointer, number)),
-        ("FPDF_ClosePage", None, (pointer,)),
-        ("FPDFBitmap_CreateEx", pointer, (number, number, number, pointer, number)),
-        ("FPDF_RenderPageBitmap", None, (pointer, pointer, *(number,) * 6)),
-        ("FPDFBitmap_Destroy", None, (pointer,)),
-        ("FPDF_GetFormType", number, (pointer,)),
-        ("FPDFDOC_InitFormFillEnvironment", pointer, (pointer, pointer)),
-        ("FPDFDOC_ExitFormFillEnvironment", None, (pointer,)),
-        ("FORM_OnAfterLoadPage", None, (pointer, pointer)),
-        ("FORM_OnBeforeClosePage", None, (pointer, pointer)),
-        ("FPDF_FFLDraw", None, (pointer, pointer, pointer, *(number,) * 6)),
-    ):
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    # Does nothing where pypdfium2 has done it in this process.
-    library.FPDF_InitLibraryWithConfig(ctypes.byref(_Config(version=2)))
-    return library

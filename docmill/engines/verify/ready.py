@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from PIL import Image, TiffImagePlugin  # noqa: F401 (registers itself)
 
-from docmill.engines.verify import compare, images, pdfium  # noqa: F401 (to be loaded)
+from docmill import pdfium
+from docmill.engines.verify import compare, images  # noqa: F401 (to be loaded)
 
 # What Pillow does when it opens its first file: reads in its commonest formats.
 Image.preinit()
