@@ -1,4 +1,4 @@
-"""Deploys docmill's flows to a work pool: `python -m docmill.deployments.deploy [--pool NAME] [--type TYPE]`.
+"""Deploys docmill's flows to a work pool, for `docmill deploy` and for programs.
 
 The same as `prefect.yaml` beside this file says. The entry points are module paths, so a worker needs docmill
 installed and no code is pulled. What a person changed in the UI (schedules, parameters, limits) stays.
@@ -6,10 +6,7 @@ installed and no code is pulled. What a person changed in the UI (schedules, par
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import hashlib
-import sys
 import time
 import urllib.parse
 from typing import Any
@@ -26,15 +23,14 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import parameter_schema
 
 from docmill import __version__
+from docmill.errors import InvalidJobData, PrefectUnavailable
 from docmill.flows.batch import convert_batch
 from docmill.flows.cleanup import clean_up
 from docmill.flows.convert import convert_document
 from docmill.jobs.deployments import ensure_work_pool
 from docmill.jobs.local import answers
 from docmill.jobs.names import DEPLOYMENT
-from docmill.settings import Settings
 
-POOL_TYPES = ("docmill", "process")
 #: When the flow `cleanup` runs, by the clock of the server.
 CLEANUP_CRON = "17 3 * * *"
 SERVER_SECONDS = 180.0
@@ -59,15 +55,20 @@ def deployments(pool_type: str = "docmill") -> list[tuple[Flow[..., Any], Runner
     ]
 
 
-async def deploy(pool: str, pool_type: str = "docmill") -> list[str]:
+async def deploy(pool: str, pool_type: str | None = None) -> list[str]:
     """Make the work pool and the deployments that are not there or not of this version; returns their names.
 
-    `pool_type` counts where the pool is made; one that is there keeps its type.
+    A pool that is not there is made of `pool_type`: `docmill` where none is named, or Prefect's `process`.
+    Raises `InvalidJobData` where the pool is there and of another type than the one named.
     """
     changed = []
     async with get_client() as client:
-        pool_type = await ensure_work_pool(client, pool, type=pool_type)
-        for flow, deployment in deployments(pool_type):
+        made = await ensure_work_pool(client, pool, type=pool_type or "docmill")
+        if pool_type not in (None, made):
+            raise InvalidJobData(
+                f"the work pool {pool} is there already, and of type {made}", hint="name another pool"
+            )
+        for flow, deployment in deployments(made):
             name = f"{deployment.flow_name}/{deployment.name}"
             there = await _find(client, name)
             if there is None:
@@ -123,27 +124,13 @@ async def _find(client: PrefectClient, name: str) -> DeploymentResponse | None:
         return None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m docmill.deployments.deploy", description=__doc__)
-    parser.add_argument(
-        "--pool", default=Settings.from_env().work_pool, help="work pool (default: %(default)s)"
-    )
-    parser.add_argument("--type", choices=POOL_TYPES, default="docmill", help="its type, where it is made")
-    parser.add_argument("--wait", action="store_true", help="wait until the Prefect API answers")
-    arguments = parser.parse_args()
-    if arguments.wait:
-        wait_for_api()
-    changed = asyncio.run(deploy(arguments.pool, arguments.type))
-    sys.stdout.write(f"deployed to {arguments.pool}: {', '.join(changed) or 'all was there'}\n")
-
-
 def wait_for_api() -> None:
-    """Wait until the Prefect API that is set up answers; ends the process where it does not."""
+    """Wait until the Prefect API that is set up answers; raises `PrefectUnavailable`."""
     _wait_for(f"{get_current_settings().api.url}/health")
 
 
 def wait_for_pool(pool: str) -> None:
-    """Wait until the work pool is there; ends the process where nobody makes it."""
+    """Wait until the work pool is there; raises `PrefectUnavailable`."""
     _wait_for(f"{get_current_settings().api.url}/work_pools/{urllib.parse.quote(pool, safe='')}")
 
 
@@ -151,9 +138,7 @@ def _wait_for(url: str) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
     while not answers(url):
         if time.monotonic() > deadline:
-            sys.exit(f"nothing answers at {url}")
+            raise PrefectUnavailable(
+                f"nothing has answered at {url} for {SERVER_SECONDS:g} s", hint="is the Prefect server up?"
+            )
         time.sleep(0.1)
-
-
-if __name__ == "__main__":
-    main()

@@ -361,6 +361,23 @@ _RASTER_TARGETS = {
 }
 
 
+def wire_formats(target: Target) -> tuple[DocumentFormat, RasterImageFormat]:
+    """The `documentFormat` and `rasterImageFormat` that ask for this target, bits per pixel and ZIP apart.
+
+    USER and UNKNOWN where the wire has no number for it.
+    """
+    plain = replace(target, bits_per_pixel=None, archive=False)
+    if plain.format is JPEG or plain.compression is Compression.JPEG:
+        plain = replace(plain, subsampling=plain.subsampling or Subsampling.FULL)
+    for document, format in _DOCUMENT_TARGETS.items():
+        if plain == Target(format) and not target.bits_per_pixel:
+            return document, RasterImageFormat.UNKNOWN
+    for raster, wanted in _RASTER_TARGETS.items():
+        if plain == wanted:
+            return DocumentFormat.USER, raster
+    return DocumentFormat.USER, RasterImageFormat.UNKNOWN
+
+
 def _wire_member(enum: type[W], field: str, number: int) -> W:
     try:
         return enum(number)

@@ -144,6 +144,7 @@ def begin_load(
         if len(request.sources) == 1 and (request.target or request.to):
             # What cannot be done is told before it is cached.
             plan_route(document.facts.mime_type, targets.target_of(request), request.options)
+            targets.refuse_many_outputs(request, document.facts.page_count)
         return document
 
 

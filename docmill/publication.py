@@ -17,6 +17,8 @@ from docmill import targets
 from docmill.documents.model import CachedDocument, LoadedDocument, PublishedOutput
 from docmill.documents.uris import document_uri
 from docmill.errors import DocmillError, InvalidJobData, Phase, in_phase
+from docmill.facts import DocumentFacts
+from docmill.formats import ZIP
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
 from docmill.workspace import Converted, Workspace
@@ -128,11 +130,14 @@ def _stage_in_cache(
     if len(outputs) != 1:
         raise InvalidJobData(
             f"{len(outputs)} output files do not make one document in the cache",
-            hint="name a target folder, or convert to zip",
+            hint="name a target folder",
         )
-    # An output that only its owner password protects opens without one.
-    password = work.secret_option(request, "encrypt_user_password")
-    facts = Sandbox(work.settings).probe_blocking(outputs[0], outputs[0].name, password)
+    if targets.target_of(request).archive:
+        facts = DocumentFacts(ZIP.mime_type)  # nothing that docmill reads; a client fetches it
+    else:
+        # An output that only its owner password protects opens without one.
+        password = work.secret_option(request, "encrypt_user_password")
+        facts = Sandbox(work.settings).probe_blocking(outputs[0], outputs[0].name, password)
     digest = KnownDigest(prepared.outputs()[0].sha256)
     document = describe_file(outputs[0], facts, uri=request.target or "", digest=digest)
     work.cache().stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from docmill.errors import InvalidJobData
@@ -43,6 +43,10 @@ class ConvertRequest:
         """The request as JSON-safe values."""
         return asdict(self)
 
+    def to_parameters(self) -> dict[str, Any]:
+        """What was set, as JSON-safe values that `from_dict` reads: what a person sees of a flow run."""
+        return _set(self) | {"sources": list(self.sources), "options": _set(self.options)}
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ConvertRequest:
         """The request that `to_dict` wrote."""
@@ -76,3 +80,9 @@ class ConvertOutcome:
         """The outcome that `to_dict` wrote."""
         tuples = {key: tuple(data.get(key, ())) for key in ("output_files", "failures", "notes")}
         return cls(**data | tuples)
+
+
+def _set(record: ConvertRequest | ConvertOptions) -> dict[str, Any]:
+    """The fields of a record that are not as they are by default."""
+    values = {each.name: (getattr(record, each.name), each.default) for each in fields(record)}
+    return {name: value for name, (value, default) in values.items() if value != default}

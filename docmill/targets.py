@@ -6,6 +6,7 @@ from pathlib import Path
 
 from docmill.errors import InvalidJobData
 from docmill.formats import BY_EXTENSION, JSON, PDF, TEXT, TIFF, ZIP, Target, target_for
+from docmill.options import Frames, PageRanges
 from docmill.request import ConvertRequest
 
 _ONE_FILE = frozenset({PDF, TIFF, TEXT, JSON})
@@ -39,9 +40,33 @@ def is_folder(target: str) -> bool:
 
 def is_one_file(request: ConvertRequest) -> bool:
     """Whether all pages go into the one file that the target names; raises `InvalidJobData`."""
-    target = target_of(request)
-    holds_all = target.archive or target.format in _ONE_FILE
+    holds_all = holds_all_pages(target_of(request))
     return holds_all and request.options.split is None and not is_folder(request.target or "")
+
+
+def holds_all_pages(target: Target) -> bool:
+    """Whether one file of it takes all pages of a document."""
+    return target.archive or target.format in _ONE_FILE
+
+
+def refuse_many_outputs(request: ConvertRequest, page_count: int) -> None:
+    """Refuse several files where one document in the cache is asked for, before the pages are converted."""
+    if request.target is not None and request.output_document_id is None:
+        return
+    options, target = request.options, target_of(request)
+    pages = len(PageRanges.parse(options.pages).select(page_count)) if options.pages else page_count
+    if options.split is not None:
+        pages_a_file, others = options.split, ""
+    elif holds_all_pages(target) or options.frames is Frames.FIRST:
+        return
+    else:
+        pages_a_file, others = 1, f", or for a format that holds all of them: TIFF, PDF or {target.name}+zip"
+    if pages > pages_a_file:
+        files = -(-pages // pages_a_file)
+        raise InvalidJobData(
+            f"{pages} pages as {target.format.title} are {files} files and not one document in the cache",
+            hint=f"ask for fewer pages{others}",
+        )
 
 
 def refuse_misleading_name(request: ConvertRequest) -> None:

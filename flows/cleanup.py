@@ -55,10 +55,11 @@ async def clean_up(dry_run: bool = False) -> State[Any]:
             except Exception as error:
                 get_run_logger().error("%s", error)
                 problems.append(str(error))
-    await acreate_table_artifact(table(cleaned, problems, dry_run), description="what was cleaned up")
+    message = "; ".join(problems) or summary(cleaned, dry_run)
+    await acreate_table_artifact(table(cleaned, problems, dry_run), description=message)
     if problems:
-        return Failed(message="; ".join(problems))
-    return Completed(message=summary(cleaned, dry_run), data=[asdict(each) for each in cleaned])
+        return Failed(message=message)
+    return Completed(message=message, data=[asdict(each) for each in cleaned])
 
 
 def table(cleaned: list[Cleaned], problems: list[str], dry_run: bool) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from docmill import wording
 from docmill.documents.model import LoadedDocument
 from docmill.documents.secrets import SecretResolver
-from docmill.flows.summary import summary_table
+from docmill.flows.summary import summary_line, summary_table
 from docmill.jobs.blocks import read_secret_block
 from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.running import run_job
@@ -71,7 +71,7 @@ async def _stages(work: Workspace, request: ConvertRequest, started: float) -> C
 
 async def _artifacts(outcome: ConvertOutcome, documents: list[LoadedDocument], converted: Converted) -> None:
     await acreate_markdown_artifact(
-        summary_table(outcome, documents, converted), description="what was converted, and how"
+        summary_table(outcome, documents, converted), description=summary_line(outcome)
     )
     if outcome.output_uri.startswith(("http://", "https://")):
         await acreate_link_artifact(outcome.output_uri, description="the output")

@@ -13,13 +13,18 @@ from docmill.workspace import Converted
 MOST_PAGES = 200
 
 
+def summary_line(outcome: ConvertOutcome) -> str:
+    """What came of a job, as the artifact's description: `4 pages, tiff -> pdf by raster-to-pdf, 79.7 kB`."""
+    pages = wording.plural(outcome.page_count, "page")
+    failed = f" and {len(outcome.failures)} failed" if outcome.failures else ""
+    return f"{pages}{failed}, {outcome.route}, {wording.size_text(outcome.output_bytes)}"
+
+
 def summary_table(outcome: ConvertOutcome, documents: Sequence[LoadedDocument], converted: Converted) -> str:
     """Markdown: source, output, route, times, and a row a page with its size and how it came about."""
     sources = ", ".join(f"`{_cell(document.uri)}`" for document in documents)
     lines = [
-        f"Output: `{_cell(outcome.output_uri)}` ({wording.size_text(outcome.output_bytes)})",
-        "",
-        "| | |",
+        f"| output | `{_cell(outcome.output_uri)}` ({wording.size_text(outcome.output_bytes)}) |",
         "|---|---|",
         f"| source | {sources} ({wording.size_text(sum(document.size for document in documents))}) |",
         f"| pages | {outcome.page_count} |",

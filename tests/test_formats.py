@@ -26,6 +26,7 @@ from docmill.formats import (
     target_from_name,
     target_of_document_format,
     target_of_raster_format,
+    wire_formats,
 )
 
 UNWRITABLE = {"PSD", "BMP_RLE", "TIF_CMYK", "JBIG2", "TIF_JBIG2", "RAS_PDF_JBIG2", "SVG"}
@@ -128,6 +129,7 @@ def test_every_raster_number_is_a_target_or_refused_by_name(format):
         target = target_of_raster_format(format)
         assert target.format.name in format.name.lower() or target.format in (PDF, TIFF)
         assert target.bits_per_pixel is None
+        assert wire_formats(target) == (DocumentFormat.USER, format)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,7 @@ def test_every_document_number_is_a_target_or_refused_by_name(format):
             target_of_document_format(format)
     elif format in (DocumentFormat.PDF, DocumentFormat.TEXT):
         assert target_of_document_format(format) == Target({1: PDF, 5: TEXT}[int(format)])
+        assert wire_formats(target_of_document_format(format)) == (format, RasterImageFormat.UNKNOWN)
     else:
         with pytest.raises(UnsupportedConversion, match=format.name):
             target_of_document_format(int(format))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from docmill.errors import InvalidJobData
+from docmill.documents.cache import DocumentCache
+from docmill.errors import InvalidJobData, Phase
+from docmill.options import ConvertOptions
 from docmill.pipeline import convert_document
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
@@ -38,3 +42,46 @@ def test_a_source_is_not_its_own_target_whatever_it_is_called(tmp_path: Path, se
         with pytest.raises(InvalidJobData, match="the same"):
             convert_document(ConvertRequest(sources=(source,), target=target, overwrite=True), settings)
     assert scan.read_bytes() == before
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> str:
+    first, *others = [Image.new("1", (64, 64), 1) for _ in range(3)]
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=others, dpi=(100, 100))
+    return str(tmp_path / "pages.tif")
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "hint"),
+    [("png", {}, "png+zip"), ("jpeg", {"pages": "2-"}, "jpeg+zip"), ("pdf", {"split": 2}, "fewer pages")],
+)
+def test_several_files_for_one_cached_document_are_refused_before_the_work(
+    pages: str, settings: Settings, to: str, options: dict[str, Any], hint: str
+) -> None:
+    request = ConvertRequest(sources=(pages,), to=to, options=ConvertOptions(**options))
+    with pytest.raises(InvalidJobData, match="not one document in the cache") as refused:
+        convert_document(request, settings)
+    assert refused.value.phase is Phase.LOAD
+    assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize(("to", "options"), [("png", {"pages": "2"}), ("pdf", {"split": 3}), ("png+zip", {})])
+def test_one_file_is_kept_as_a_document(
+    pages: str, settings: Settings, to: str, options: dict[str, Any]
+) -> None:
+    made = convert_document(
+        ConvertRequest(sources=(pages,), to=to, options=ConvertOptions(**options)), settings
+    )
+    assert made.output_document_id
+    cache = DocumentCache(settings.cache_location, scratch=settings.scratch_dir)
+    with cache.open_local(made.output_document_id) as path:
+        if to == "png+zip":
+            assert len(zipfile.ZipFile(path).namelist()) == 3
+        else:
+            assert made.page_count == cache.get(made.output_document_id).facts.page_count
+
+
+def test_parameters_are_what_was_set_and_read_back() -> None:
+    request = ConvertRequest(sources=("a.tif",), to="pdf", options=ConvertOptions(dpi=100))
+    assert request.to_parameters() == {"sources": ["a.tif"], "to": "pdf", "options": {"dpi": 100}}
+    assert ConvertRequest.from_dict(request.to_parameters()) == request

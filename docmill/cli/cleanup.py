@@ -50,6 +50,9 @@ def _with_prefect(arguments: argparse.Namespace) -> Sequence[Cleaned]:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FLOW_RUNS_LEVEL", "CRITICAL")
     from docmill.flows.cleanup import clean_up
+    from docmill.jobs.failures import check_reachable
+
+    check_reachable()
 
     async def clean() -> list[Cleaned]:
         state: State[Any] = await clean_up(dry_run=arguments.dry_run, return_state=True)

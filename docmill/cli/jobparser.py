@@ -27,6 +27,7 @@ def add_job_commands(
     )
     wait.epilog = exit_codes
     _add_jobs(command("jobs", "jobtable", "list jobs, the newest first"))
+    _add_deploy(command("deploy", "deploy", "make the work pool and the deployments on a Prefect server"))
     _add_cleanup(command("cleanup", "cleanup", "remove expired documents, dead scratch and old jobs"))
 
 
@@ -81,6 +82,17 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
     parser.add_argument("--watch", action="store_true", help="refresh the table every second until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each job")
+
+
+def _add_deploy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pool", metavar="NAME", help="work pool (default: DOCMILL_WORK_POOL)")
+    parser.add_argument(
+        "--type",
+        choices=("docmill", "process"),
+        help="the pool's type where it is to be made (default: docmill)",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait until the Prefect server answers")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_cleanup(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from docmill import targets
 from docmill.cli.main import error_line
@@ -23,6 +23,7 @@ from docmill.errors import (
     JobNotFound,
     PrefectUnavailable,
 )
+from docmill.jobs.local import DataLock
 from docmill.jobs.server import use_running_api
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from docmill.jobs.models import StatusJobData
     from docmill.jobs.runner import StatusJobDataRunner
 
+T = TypeVar("T")
+
 #: As timeout(1) says it.
 EXIT_TIMEOUT = 124
 LOOK_SECONDS = 0.5
+#: How long a server may take to answer again: `docmill up` sees a hung one after 30 s, and starts it in 20.
+SERVER_SECONDS = 120.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,14 +52,33 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def job_runner(settings: Settings) -> Iterator[StatusJobDataRunner]:
     """The runner for the Prefect server that is set up or runs here; raises `PrefectUnavailable`."""
-    if use_running_api(settings) is None:
-        raise PrefectUnavailable(
-            "no Prefect server is running here", hint="start `docmill up`, or set PREFECT_API_URL"
-        )
+    find_api(settings)
     from docmill.jobs.runner import StatusJobDataRunner
 
     with StatusJobDataRunner(settings) as runner:
         yield runner
+
+
+def find_api(settings: Settings) -> None:
+    """Choose the server; one of a `docmill up` that is just starting, or starts it again, is waited for."""
+    if use_running_api(settings):
+        return
+    up = DataLock(settings.data_dir)
+    if up.is_held():
+        print("docmill: waiting until the server of `docmill up` answers", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + SERVER_SECONDS
+    while up.is_held():
+        if use_running_api(settings):
+            return
+        if time.monotonic() > deadline:
+            raise PrefectUnavailable(
+                f"the server of `docmill up` has not answered for {SERVER_SECONDS:g} s",
+                hint=f"see the logs in {settings.data_dir / 'logs'}",
+            )
+        time.sleep(LOOK_SECONDS)
+    raise PrefectUnavailable(
+        "no Prefect server is running here", hint="start `docmill up`, or set PREFECT_API_URL"
+    )
 
 
 def _run(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: Settings) -> int:
@@ -132,7 +156,7 @@ def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, argument
     deadline = time.monotonic() + timeout if timeout is not None else None
     told = None
     while True:
-        status = runner.query_convert_job_status(user, job)
+        status = patiently(lambda: runner.query_convert_job_status(user, job))
         if status is None:
             raise JobNotFound(f"user {user} has no job {job}", hint="was it deleted?")
         if status.is_completed:
@@ -145,6 +169,22 @@ def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, argument
             print(f"docmill: the job is not completed after {timeout:g} s", file=sys.stderr)
             return EXIT_TIMEOUT
         time.sleep(LOOK_SECONDS)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask a server again and again that does not answer: jobs go on while theirs is started anew."""
+    deadline = time.monotonic() + SERVER_SECONDS
+    told = False
+    while True:
+        try:
+            return ask()
+        except PrefectUnavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                print(f"{error_line(error.message)}; trying again", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(LOOK_SECONDS)
 
 
 def _tell_end(status: StatusJobData, arguments: argparse.Namespace) -> int:
@@ -165,6 +205,13 @@ def exit_code(status: StatusJobData) -> int:
     return EXIT_WITH_ERRORS if status.error_messages else 0
 
 
+def name_of(status: StatusJobData) -> str:
+    """What a person calls the job: its name where it was given one, else what it does."""
+    from docmill.jobs.models import DEFAULT_JOB_NAME
+
+    return status.flow_run_name if status.job_name == DEFAULT_JOB_NAME else status.job_name
+
+
 def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(status.to_wire(), ensure_ascii=False), flush=True)
@@ -172,7 +219,7 @@ def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
     rows = {
         "user": status.user_token,
         "job": status.job_token,
-        "name": status.job_name,
+        "name": name_of(status),
         "status": status.job_status_message,
         "progress": f"{status.percent} %",
         "started": status.job_started_timestamp,

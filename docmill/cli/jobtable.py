@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from docmill.cli.jobs import job_runner
+from docmill.cli.jobs import job_runner, name_of, patiently
 from docmill.errors import InvalidJobData
 from docmill.settings import Settings
 
@@ -65,14 +65,10 @@ def table(jobs: tuple[StatusJobData, ...]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from docmill.jobs.models import DEFAULT_JOB_NAME
-
-    named = any(job.job_name != DEFAULT_JOB_NAME for job in jobs)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("job", no_wrap=True, overflow="ellipsis", min_width=12)
     table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
-    if named:
-        table.add_column("name", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40)
     table.add_column("started", no_wrap=True, min_width=8)
     table.add_column("took", no_wrap=True, justify="right", min_width=6)
     table.add_column("pages", no_wrap=True, justify="right", min_width=5)
@@ -82,7 +78,7 @@ def table(jobs: tuple[StatusJobData, ...]) -> Table:
         table.add_row(
             Text(job.job_token),
             Text(job.user_token),
-            *([Text(job.job_name)] if named else []),
+            Text(name_of(job)),
             _clock(job.job_started_timestamp),
             _duration(job),
             str(job.page_count or ""),
@@ -104,7 +100,7 @@ def _watch(runner: StatusJobDataRunner, arguments: argparse.Namespace, since: da
         try:
             while True:
                 time.sleep(REFRESH_SECONDS)
-                live.update(table(_read(runner, arguments, since)), refresh=True)
+                live.update(table(patiently(lambda: _read(runner, arguments, since))), refresh=True)
         except KeyboardInterrupt:
             pass
 

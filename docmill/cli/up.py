@@ -18,6 +18,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < (1 if name == "limit" else 0):
             raise InvalidJobData(f"--{name} {value} is too small")
+    if arguments.port is not None and arguments.port > 65535:
+        raise InvalidJobData(f"--port {arguments.port} is beyond 65535, the last there is")
     settings = Settings.from_env()
     if arguments.data:
         settings = replace(settings, data_dir=Path(arguments.data).expanduser().absolute())

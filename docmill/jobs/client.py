@@ -82,6 +82,12 @@ class Submission:
         return cls(request, job, user_token, job_token)
 
     @property
+    def run_name(self) -> str:
+        """What the UI calls the job: `scan.tif -> pdf`, behind its own name where it has one."""
+        words = label(self.request)
+        return f"{self.job_data.job_name}: {words}" if self.job_data.job_name else words
+
+    @property
     def tags(self) -> list[str]:
         """What a person filters by in the UI: the user and the output format."""
         name = self.request.to or (self.request.target or "").rpartition(".")[2]
@@ -203,11 +209,11 @@ class JobClient:
         return await client.create_flow_run_from_deployment(
             self._deployment_id,
             parameters={
-                "request": job.request.to_dict(),
+                "request": job.request.to_parameters(),
                 "user_token": job.user_token,
                 "job_token": job.job_token,
             },
-            name=label(job.request),
+            name=job.run_name,
             idempotency_key=job_key(job.user_token, job.job_token),
             tags=job.tags,
             labels=dict(labels.submitted(job.user_token, job.job_token, job.request, job_data)),

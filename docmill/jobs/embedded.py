@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -37,14 +37,17 @@ from docmill.jobs.server import EmbeddedServer, configured_url, embedded_home, s
 from docmill.jobs.sweep import unfinished_runs
 from docmill.settings import Settings
 
+T = TypeVar("T")
+
 
 class EmbeddedRunner(StatusJobDataRunner):
     """A runner that runs its jobs itself, in the background of this process.
 
     Without a Prefect server set up, and no `docmill up` on the same data folder, it starts one (8 to 16
-    seconds) on a database in docmill's data folder and ends it with itself; with one, the jobs are there for
-    all to see. At most `limit` jobs run at a time, the others wait in this process. At the end, jobs that are
-    not finished are aborted; with `finish=True` they are waited for.
+    seconds, on `with` or the first call; `async with` and the awaitable calls do not block meanwhile) on a
+    database in docmill's data folder and ends it with itself; with one, the jobs are there for all to see. At
+    most `limit` jobs run at a time, the others wait in this process. At the end, jobs that are not finished
+    are aborted; with `finish=True` they are waited for.
     """
 
     def __init__(
@@ -56,7 +59,17 @@ class EmbeddedRunner(StatusJobDataRunner):
         self._waiting: dict[UUID, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = ExitStack()
-        self._executor: Executor | None = self._start()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> Self:
+        self._ensure_started()
+        return self
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._ensure_started)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -65,7 +78,9 @@ class EmbeddedRunner(StatusJobDataRunner):
 
     def close(self, finish: bool | None = None) -> None:
         """End the jobs, or with `finish` wait for them, and stop the server where this runner started it."""
-        executor = self._executor
+        with self._starting:
+            self._closed = True
+            executor = self._executor
         if executor is None:
             return
         try:
@@ -101,9 +116,24 @@ class EmbeddedRunner(StatusJobDataRunner):
             raise
 
     def _loop(self) -> BackgroundLoop:
+        return self._ensure_started().background
+
+    async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:
         if self._executor is None:
-            raise RuntimeError("this runner is closed")
-        return self._executor.background
+            try:
+                await asyncio.to_thread(self._ensure_started)
+            except BaseException:
+                work.close()
+                raise
+        return await super()._in_background(work)
+
+    def _ensure_started(self) -> Executor:
+        with self._starting:
+            if self._closed:
+                raise RuntimeError("this runner is closed")
+            if self._executor is None:
+                self._executor = self._start()
+            return self._executor
 
     async def _submitted(self, run: FlowRun) -> None:
         await self._in_background(self._take(run))

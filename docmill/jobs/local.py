@@ -41,7 +41,7 @@ class Running:
             return None
 
 
-NOTE = "up.json"
+NOTE, LOCK = "up.json", "up.lock"
 
 
 def find_running(settings: Settings) -> str | None:
@@ -71,7 +71,7 @@ class DataLock:
     """At most one `docmill up` for a data folder; the kernel drops it with the process, however that ends."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "up.lock"
+        self._path = data_dir / LOCK
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:

@@ -162,6 +162,8 @@ class StatusJobData(_WireModel):
     ocr_engine_settings: str | None = None
     ocr_engine_startup_parameters: str | None = None
     flow_run_id: str
+    flow_run_name: str = ""
+    """What the job does in a few words, as the Prefect UI names its run, e.g. `scan.tif -> pdf`."""
     error_code: str | None = None
     """The class of the error that ended the job (`docmill.errors`), e.g. `SourceNotFound`."""
     page_count: int = 0

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from docmill.documents.uris import document_id_of
 from docmill.errors import EngineCrashed, InvalidJobData, JobAborted, error_from_dict
-from docmill.formats import DocumentFormat, RasterImageFormat
+from docmill.formats import DocumentFormat, RasterImageFormat, target_for, wire_formats
 from docmill.jobs.labels import JobLabels, Progress
 from docmill.jobs.models import DEFAULT_JOB_NAME, AnnotationsMode, JobStatus, StatusJobData
+from docmill.targets import last_name
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -38,6 +39,7 @@ def status_from_run(run: FlowRun, now: datetime, *, default_user: str = "default
     done = kind in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
     outcome = labels.outcome if kind == "COMPLETED" else None
     progress = labels.progress
+    document_format, raster_format, bits = _formats(run, job)
     return StatusJobData(
         user_token=user_token,
         job_token=job_token,
@@ -59,13 +61,12 @@ def status_from_run(run: FlowRun, now: datetime, *, default_user: str = "default
         output_document_id=outcome.output_document_id if outcome else None,
         output_document_uri=outcome.output_uri if outcome else None,
         output_document_name=(outcome and outcome.output_name) or job.get("documentName"),
-        document_format=_member(DocumentFormat, job.get("documentFormat"), DocumentFormat.USER),
-        raster_image_format=_member(
-            RasterImageFormat, job.get("rasterImageFormat"), RasterImageFormat.UNKNOWN
-        ),
-        raster_image_bits_per_pixel=job.get("rasterImageBitsPerPixel") or 0,
+        document_format=document_format,
+        raster_image_format=raster_format,
+        raster_image_bits_per_pixel=bits,
         annotations_mode=_member(AnnotationsMode, job.get("annotationsMode"), AnnotationsMode.NONE),
         flow_run_id=str(run.id),
+        flow_run_name=run.name or "",
         error_code=_error_code(kind, labels),
         page_count=outcome.page_count if outcome else progress.page_count if progress else 0,
         percent=100 if kind == "COMPLETED" else _percent(progress),
@@ -182,13 +183,34 @@ def _input_document_id(run: FlowRun, labels: JobLabels) -> str | None:
     for record in (labels.outcome, labels.progress):
         if record and record.input_document_id:
             return record.input_document_id
-    request = (run.parameters or {}).get("request")
-    sources = request.get("sources") if isinstance(request, dict) else None
+    sources = _request(run).get("sources")
     source = str(sources[0]) if isinstance(sources, list | tuple) and sources else ""
     try:
         return document_id_of(source)
     except InvalidJobData:
         return None
+
+
+def _formats(run: FlowRun, job: dict[str, Any]) -> tuple[DocumentFormat, RasterImageFormat, int]:
+    """The output's formats and bits per pixel: as JobData named them, else as the request asks for them."""
+    if "documentFormat" in job or "rasterImageFormat" in job:
+        return (
+            _member(DocumentFormat, job.get("documentFormat"), DocumentFormat.USER),
+            _member(RasterImageFormat, job.get("rasterImageFormat"), RasterImageFormat.UNKNOWN),
+            job.get("rasterImageBitsPerPixel") or 0,
+        )
+    request = _request(run)
+    try:
+        target = target_for(last_name(str(request.get("target") or "")), request.get("to"))
+    except (InvalidJobData, AttributeError):
+        # A person typed the parameters: the run itself tells what is wrong with them.
+        return DocumentFormat.USER, RasterImageFormat.UNKNOWN, 0
+    return *wire_formats(target), target.bits_per_pixel or 0
+
+
+def _request(run: FlowRun) -> dict[str, Any]:
+    request = (run.parameters or {}).get("request")
+    return request if isinstance(request, dict) else {}
 
 
 def _percent(progress: Progress | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -11,14 +12,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from docmill.errors import DestinationForbidden, InvalidJobData, MissingExtra
-from docmill.jobs.local import NOTE, DataLock, Running, answers
+from docmill.errors import DestinationForbidden, DestinationFull, InvalidJobData, MissingExtra
+from docmill.jobs.local import LOCK, NOTE, DataLock, Running, answers
 from docmill.settings import Settings, variable
 from docmill.up.postgres import Postgres
 from docmill.up.supervisor import Part, Supervisor
 from docmill.up.workers import worker_part
+from docmill.wording import size_text
 
 USUAL_PORT = 4200
+#: A new database of PostgreSQL takes 60 MB, and one without room for its log stops.
+LEAST_FREE = 100_000_000
 
 
 class Database(StrEnum):
@@ -43,8 +47,9 @@ class UpOptions:
 def up(settings: Settings, options: UpOptions, say: Callable[[str], None]) -> None:
     """Run everything on the settings' data folder until a signal asks to stop; `say` tells a person.
 
-    Raises `InvalidJobData` where the folder or the port is taken, `PrefectUnavailable` where a part does not
-    start, `MissingExtra` where PostgreSQL is asked for and not there.
+    Raises `InvalidJobData` where the folder or the port is taken, `DestinationForbidden` or `DestinationFull`
+    where the folder cannot be written to, `PrefectUnavailable` where a part does not start, `MissingExtra`
+    where PostgreSQL is asked for and not there.
     """
     data = _prepare_folder(settings.data_dir)
     with DataLock(data) as lock:
@@ -157,7 +162,7 @@ class _Installation:
     def _deployments(self) -> Part:
         return Part(
             name="deployments",
-            command=[sys.executable, "-P", "-m", "docmill.deployments.deploy", "--wait"],
+            command=[sys.executable, "-P", "-m", "docmill", "deploy", "--wait"],
             log=self.logs / "deployments.log",
             environment=self._client(),
             needs=("Prefect server",),
@@ -182,11 +187,19 @@ def _prepare_folder(data: Path) -> Path:
         data.mkdir(parents=True, exist_ok=True)
         (data / "prefect").mkdir(exist_ok=True, mode=0o700)
         (data / "logs").mkdir(exist_ok=True)
-        return data.resolve()
+        # A read-only file system tells only whoever writes.
+        (data / LOCK).touch()
+        free = shutil.disk_usage(data).free
     except OSError as error:
         raise DestinationForbidden(
             f"the data folder {data} cannot be written to: {error.strerror}", hint="name another with --data"
         ) from None
+    if free < LEAST_FREE:
+        raise DestinationFull(
+            f"only {size_text(free)} are free where the data folder {data} is",
+            hint=f"{size_text(LEAST_FREE)} are the least; free some, or name another folder with --data",
+        )
+    return data.resolve()
 
 
 def _already_running(data: Path) -> InvalidJobData:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from docmill.errors import PrefectUnavailable
+
 
 def main(name: str, pool: str, limit: str | None = None) -> None:
     """Poll the pool for jobs and run them, until SIGTERM."""
@@ -17,8 +19,11 @@ def main(name: str, pool: str, limit: str | None = None) -> None:
     from docmill.deployments.deploy import wait_for_api, wait_for_pool
     from docmill.worker import DocmillWorker
 
-    wait_for_api()
-    wait_for_pool(pool)
+    try:
+        wait_for_api()
+        wait_for_pool(pool)
+    except PrefectUnavailable as error:
+        sys.exit(str(error))
     worker = DocmillWorker(
         work_pool_name=pool, name=name, limit=int(limit) if limit else None, create_pool_if_not_found=False
     )

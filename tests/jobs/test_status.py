@@ -115,6 +115,25 @@ def test_table_of_states(row):
     assert status.document_format == 1
 
 
+@pytest.mark.parametrize(
+    ("request_", "formats"),
+    [
+        ({"to": "pdf"}, (1, 0, 0)),
+        ({"target": "s3://out/fax.tif", "to": "tiff-g4-1bit"}, (-1, 29, 1)),
+        ({"target": "/out/page.jpg"}, (-1, 10, 0)),
+        ({"to": "json"}, (-1, 0, 0)),
+        ({"target": "/out/what"}, (-1, 0, 0)),
+        ("what a person typed", (-1, 0, 0)),
+    ],
+)
+def test_formats_of_a_run_that_no_job_data_made(request_, formats):
+    run = a_run("RUNNING").model_copy(update={"labels": {}, "parameters": {"request": request_}})
+    status = status_from_run(run, NOW)
+    told = status.document_format, status.raster_image_format, status.raster_image_bits_per_pixel
+    assert told == formats
+    assert status.flow_run_name == "run"
+
+
 def test_output_shows_when_the_job_is_done_and_not_before():
     assert status_from_run(a_run("RUNNING", "Publishing", **DONE), NOW).output_document_uri is None
     done = status_from_run(a_run("COMPLETED", **DONE), NOW)
