@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from docmill.engines.deflate import Filter
 from docmill.engines.output import deflate
-from docmill.engines.output.deflate import Filter
 from docmill.engines.output.page import Bytes, Color, PageImage, bytes_of
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,7 +25,7 @@ _COLOR_TYPES = {
 _INCHES_A_METRE = 1 / 0.0254
 # Paeth costs colour more time than it saves bytes.
 _FILTERS_GRAY = (Filter.NONE, Filter.UP, Filter.PAETH)
-_FILTERS_RGB = (Filter.NONE, Filter.SUB, Filter.UP)
+_FILTERS_RGB = (Filter.NONE, Filter.SUB, Filter.UP, Filter.AVERAGE)
 
 
 def write_png(page: PageImage, path: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from docmill.engines.deflate import Compress, Filter
 from docmill.engines.output import deflate
-from docmill.engines.output.deflate import Filter
 from docmill.engines.output.libtiff import encode_bilevel, encode_bytes
 from docmill.engines.output.page import Bytes, Color, PageImage, Rows, bytes_of
 from docmill.engines.output.pillow_file import jpeg_bytes
@@ -174,7 +174,7 @@ def _resolution_fields(dpi: tuple[float, float] | None) -> dict[int, TiffField]:
 
 def _deflate_strips(page: PageImage, rows: int, fields: dict[int, TiffField]) -> Iterator[bytes]:
     """Strips by the predictor and compressor that suit the first band of the page."""
-    choice: tuple[Filter, Callable[[Bytes], bytes]] | None = None
+    choice: tuple[Filter, Compress] | None = None
     for strip, differences in _with_differences(page, rows):
         if choice is None:
             choice = _choose(page, strip, differences)
@@ -208,9 +208,7 @@ def _with_differences(page: PageImage, rows: int) -> Iterator[tuple[Bytes, Calla
         yield bytes_of(strip, "<"), differences
 
 
-def _choose(
-    page: PageImage, strip: Bytes, differences: Callable[[], Bytes]
-) -> tuple[Filter, deflate.Compress]:
+def _choose(page: PageImage, strip: Bytes, differences: Callable[[], Bytes]) -> tuple[Filter, Compress]:
     plain, compress = deflate.choose(strip, 1, (Filter.NONE,))
     if page.bits not in (8, 16) or page.color is Color.PALETTE:
         return plain, compress

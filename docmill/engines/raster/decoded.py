@@ -156,7 +156,6 @@ def _on_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def _flate(image: Image.Image) -> _Encoded:
-
     channels = len(image.getbands())
     space = DEVICE_SPACES[channels]
     flate = deflate_pixels(image)

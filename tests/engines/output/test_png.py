@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from docmill.engines.output.deflate import Filter, predict
+from docmill.engines.deflate import Filter
+from docmill.engines.output.deflate import predict
 from docmill.engines.output.narrow import narrow
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.png_file import write_png
@@ -117,7 +118,8 @@ def slow_predict(rows: np.ndarray, pixel_bytes: int, filter: Filter) -> np.ndarr
     if filter is Filter.PAETH:
         guess = np.vectorize(paeth)(left, up, corner)
     else:
-        guess = {Filter.NONE: 0, Filter.SUB: left, Filter.UP: up}[filter]
+        mean = (left + up) // 2
+        guess = {Filter.NONE: 0, Filter.SUB: left, Filter.UP: up, Filter.AVERAGE: mean}[filter]
     return ((rows.astype(int) - guess) % 256).astype(np.uint8)
 
 
