@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from docmill.errors import CorruptDocument, LimitExceeded
-from docmill.tiff import Tag, Tiff, page_facts
+from docmill.tiff import Tiff, page_facts
+from docmill.tiff_tags import Tag
 from tests.engines.tiffs import Layout, tiff_bytes
 
 ROW = b"\x00\xff\x0f\xf0"

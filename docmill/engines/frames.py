@@ -35,7 +35,8 @@ from docmill.pictures import (
     resolution,
 )
 from docmill.png import read_png_header
-from docmill.tiff import Directory, Tag, Tiff
+from docmill.tiff import Directory, Tiff
+from docmill.tiff_tags import Tag
 
 # Descriptions that travel with a page: ImageDescription, Make, Model, DateTime, Artist, Copyright.
 _TEXTS = (270, 271, 272, 306, 315, 33432)

@@ -11,8 +11,8 @@ from PIL import Image, TiffImagePlugin
 
 from docmill.errors import EngineFailed
 from docmill.formats import Compression
-from docmill.tiff import Compression as Code
-from docmill.tiff import Photometric, Tag
+from docmill.tiff_tags import Compression as Code
+from docmill.tiff_tags import Photometric, Tag
 
 _CCITT = {
     Compression.CCITT_RLE: Code.CCITT_RLE,

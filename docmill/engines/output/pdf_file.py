@@ -12,7 +12,7 @@ from docmill.engines.base import PageResult
 from docmill.engines.output.tiff_page import TiffField, TiffPage
 from docmill.engines.raster.decoded import DEVICE_SPACES
 from docmill.pdf import PdfImage, PdfPage, PdfWriter
-from docmill.tiff import Compression, Photometric, Tag
+from docmill.tiff_tags import Compression, Photometric, Tag
 
 _FILTERS: dict[int, bytes] = {
     Compression.NONE: b"",

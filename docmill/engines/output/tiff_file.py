@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docmill.engines.output.tiff_page import LONG, SHORT, TiffField, TiffPage
-from docmill.tiff import Tag
+from docmill.tiff_tags import Tag
 
 _SOFTWARE, _PAGE_NUMBER = 305, 297
 _ONE_PAGE_OF_MANY = 2

@@ -18,8 +18,8 @@ from docmill.engines.output.libtiff import encode_bilevel, encode_bytes
 from docmill.engines.output.page import Bytes, Color, PageImage, Rows, bytes_of
 from docmill.engines.output.pillow_file import jpeg_bytes
 from docmill.formats import BILEVEL, Compression, Subsampling
-from docmill.tiff import Compression as Code
-from docmill.tiff import Photometric, Tag
+from docmill.tiff_tags import Compression as Code
+from docmill.tiff_tags import Photometric, Tag
 
 CODES = {
     Compression.NONE: Code.NONE,

@@ -9,7 +9,7 @@ from docmill.engines.raster.ccitt import Unjoinable, ends_with_eofb, join_strips
 from docmill.engines.raster.decoded import DEVICE_SPACES, icc_fits
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.pdf import PdfImage, PdfPage
-from docmill.tiff import Photometric, Tag
+from docmill.tiff_tags import Photometric, Tag
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.engines.raster.tiff_single import page_by_pillow
-from docmill.tiff import COMPRESSION_NAMES, PHOTOMETRIC_NAMES, Compression, Photometric, SampleFormat, Tag
+from docmill.tiff_tags import (
+    COMPRESSION_NAMES,
+    PHOTOMETRIC_NAMES,
+    Compression,
+    Photometric,
+    SampleFormat,
+    Tag,
+)
 
 if TYPE_CHECKING:
     from PIL import Image

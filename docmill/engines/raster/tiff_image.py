@@ -7,7 +7,8 @@ from itertools import accumulate, pairwise
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import LimitExceeded
-from docmill.tiff import Compression, Directory, Photometric, Tag
+from docmill.tiff import Directory
+from docmill.tiff_tags import Compression, Photometric, Tag
 
 # FillOrder 2: the bits of each byte from the lowest to the highest.
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

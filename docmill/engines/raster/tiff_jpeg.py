@@ -16,7 +16,7 @@ from docmill.engines.raster.tiff_seams import seams_show
 from docmill.errors import CorruptDocument
 from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
 from docmill.pdf import PdfPage
-from docmill.tiff import Photometric, Tag
+from docmill.tiff_tags import Photometric, Tag
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from docmill.engines.raster.tiff_jpeg import jpeg_page
 from docmill.engines.raster.tiff_seams import page_budget
 from docmill.errors import DocmillError
 from docmill.pdf import PdfPage
-from docmill.tiff import COMPRESSION_NAMES, Compression, Tiff
+from docmill.tiff import Tiff
+from docmill.tiff_tags import COMPRESSION_NAMES, Compression
 
 
 class TiffPages:

@@ -12,7 +12,7 @@ from docmill.engines.raster.tiff_decode import CHANNELS
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.engines.raster.tiff_samples import samples
 from docmill.engines.raster.wide import Wide, sixteen_bit, value_range
-from docmill.tiff import Photometric, SampleFormat
+from docmill.tiff_tags import Photometric, SampleFormat
 
 _ASSOCIATED = 1
 # 999 is what an old drawing program wrote for alpha.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.engines.raster.tiff_single import segments_by_pillow
-from docmill.tiff import Compression, SampleFormat
+from docmill.tiff_tags import Compression, SampleFormat
 
 # Bits that are unpacked at a time, a byte each.
 _BAND = 1 << 24

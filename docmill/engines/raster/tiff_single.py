@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from docmill.engines.raster.tiff_image import TiffImage
-from docmill.tiff import Compression, Photometric, Tag
+from docmill.tiff_tags import Compression, Photometric, Tag
 
 if TYPE_CHECKING:
     from PIL import Image
