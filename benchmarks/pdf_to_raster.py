@@ -29,6 +29,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen import canvas
 
+import docmill.engines.verify.ready  # noqa: F401 (the sandbox's server has it)
 from docmill.engines.base import EngineOptions
 from docmill.engines.pdf_to_raster import PdfToRaster
 from docmill.formats import target_from_name

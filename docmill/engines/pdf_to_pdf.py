@@ -205,7 +205,7 @@ def _merged(
     notes: list[str],
     stack: ExitStack,
 ) -> OpenedPdf:
-    """All sources as one document, open until `stack` closes."""
+    """All sources as one document, open until `stack` closes. Their files stay open as long."""
     if len(sources) > _MERGE_AT_ONCE:
         sources = _in_groups(sources, scratch, options, failures, notes)
     merge: Merge | None = None
@@ -220,7 +220,6 @@ def _merged(
                 raise
             failures.append(PageFailure(1 + (merge.page_count if merge else 0), error.to_dict()))
             continue
-        stack.enter_context(opened.pdf)
         for place in sorted(opened.placeholders):
             lost = CorruptDocument(f"{source.name}: page {place + 1} is missing from the PDF", page=place + 1)
             if options.options.on_error is not OnError.RESUME:
@@ -229,8 +228,11 @@ def _merged(
         notes.extend(f"{source.name}: {note}" for note in opened.notes)
         opened.notes = ()
         if merge is None:
+            stack.enter_context(opened.pdf)
             merge = Merge(opened)
         else:
+            # Not kept and not closed: what is copied holds on to the file that its streams are in, and the
+            # rest of the source, as much again, is free.
             merge.append(opened, source.name)
     if merge is None:
         raise CorruptDocument("none of the documents to merge can be read")

@@ -36,7 +36,8 @@ class Merge:
         return len(self._labels)
 
     def append(self, source: OpenedPdf, name: str) -> None:
-        """Append a whole document; `source.pdf` stays open until the result is saved. `name` is for notes."""
+        """Append a whole document; `source.pdf` is not to be closed before the result is saved, but may be
+        dropped. `name` is for notes."""
         pdf = self.opened.pdf
         copied = pdf.add_pages_from(source.pdf)
         if Name.StructTreeRoot in source.pdf.Root:
