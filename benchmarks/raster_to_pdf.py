@@ -4,7 +4,7 @@
     strips    200 pages of Group 4 in strips of 64 rows
     jpeg      50 pages of JPEG in TIFF: one strip a page, and strips of 64 rows
     lzw       10 gray pages in LZW, against `tiff2pdf -z` and img2pdf, with the sizes of the files
-    deflate   10 RGB pages in Deflate, the same
+    deflate   10 RGB pages in Deflate, the same; of both every pixel of docmill's PDF is compared
     memory    the peak memory of the engine over 500 pages and over 5
 
 A whole command less the same command on the first page of the file; docmill with `--direct`, all copies and
@@ -14,6 +14,7 @@ without a target run with `--all` only: img2pdf takes minutes for JPEG in TIFF, 
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
@@ -24,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _measure import machine, medians, run
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageSequence
+from pypdfium2 import PdfDocument
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster_to_pdf import RasterToPdf
@@ -47,6 +49,7 @@ class Case:
     first_page: Path
     targets: dict[str, float]
     size_targets: dict[str, float]
+    is_lossless: bool = False
 
 
 def main() -> None:
@@ -79,6 +82,28 @@ def compare(case: Case, folder: Path) -> None:
         if peer in case.size_targets:
             line += f" (at most {case.size_targets[peer]:g})"
         print(line, flush=True)
+    if case.is_lossless:
+        compare_pixels(case.source, outputs["docmill"])
+
+
+def compare_pixels(source: Path, output: Path) -> None:
+    """Draw each page at its own size by pdfium and by poppler; ends where one differs from its source."""
+    pdf = PdfDocument(output)
+    with Image.open(source) as tiff:
+        for index, page in enumerate(ImageSequence.Iterator(tiff)):
+            decoded = page.convert("RGB")
+            by_pdfium = pdf[index].render(scale=DPI / 72).to_pil().convert("RGB")
+            for renderer, drawn in (("pdfium", by_pdfium), ("poppler", by_poppler(output, index))):
+                if drawn.size != decoded.size or ImageChops.difference(drawn, decoded).getbbox():
+                    raise SystemExit(f"page {index + 1} as {renderer} draws it differs from its source")
+    print(f"  every pixel of {len(pdf)} pages is that of the source, by pdfium and by poppler", flush=True)
+
+
+def by_poppler(pdf: Path, index: int) -> Image.Image:
+    number = str(index + 1)
+    command = ["pdftoppm", "-r", str(DPI), "-f", number, "-l", number, pdf]
+    drawn = subprocess.run(command, capture_output=True, check=True).stdout
+    return Image.open(io.BytesIO(drawn)).convert("RGB")
 
 
 def converter(name: str, source: Path, output: Path) -> Callable[[], object]:
@@ -177,7 +202,7 @@ def lossless_case(folder: Path, title: str, pages: list[Image.Image], codec: str
     pages[0].save(raw, save_all=True, append_images=pages[1:], dpi=(DPI, DPI))
     run(["tiffcp", "-c", f"{codec}:2", "-r", "64", raw, many])
     run(["tiffcp", "-c", f"{codec}:2", "-r", "64", f"{raw},0", one])
-    return Case(title, many, one, {"tiff2pdf -z": 0.8, "img2pdf": 0.25, "Pillow": 0}, {"img2pdf": 1.03})
+    return Case(title, many, one, {"tiff2pdf -z": 0.8, "img2pdf": 0.25, "Pillow": 0}, {"img2pdf": 1.03}, True)
 
 
 def repeated(folder: Path, page: Path, count: int) -> Path:
