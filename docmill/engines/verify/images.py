@@ -19,6 +19,10 @@ _UNREADABLE = (
 )
 # Modes whose colours Pillow turns into RGB as a PDF reader does; others are compared with a wide tolerance.
 _EXACT_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "P", "PA"})
+_ORIENTATION = 274
+# Large pictures are first shrunk by a whole number, which takes a fifth of the time, to this many times their
+# size: with fewer, Pillow's mean of what is left is off by as much as docmill looks for.
+_GAP = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class ImagePages:
         image.draft(None, (4 * size[0], 4 * size[1]))
         # Loaded first: a TIFF turns itself then, and would be turned again.
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        is_turned = image.getexif().get(_ORIENTATION, 1) != 1
+        upright = ImageOps.exif_transpose(image) if is_turned else image
         is_exact = upright.mode in _EXACT_MODES and "icc_profile" not in image.info
         is_exact = is_exact and abs(float(image.info.get("gamma") or 0.45455) - 0.45455) < 0.01
         if upright.mode.startswith(("I", "F")):
@@ -92,7 +97,8 @@ class ImagePages:
             upright = upright.convert("L")
         elif upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")
-        return SmallPicture(upright.resize(size, Image.Resampling.BOX).convert("RGB"), is_exact)
+        small = upright.resize(size, Image.Resampling.BOX, reducing_gap=_GAP)
+        return SmallPicture(small.convert("RGB"), is_exact)
 
     def _frame(self, index: int) -> Image.Image:
         if len(self._paths) > 1:
