@@ -44,10 +44,15 @@ def page_facts(
     """
     facts: list[PageFacts] = []
     problems: list[str] = []
+    known: dict[object, PageFacts] = {}  # most pages are like the one before
     with Tiff(path, max_pages) as tiff:
         for number in range(1, len(tiff) + 1):
             try:
-                facts.append(tiff.page(number).facts(default_dpi))
+                page = tiff.page(number)
+                key = page.facts_key()
+                if key not in known:
+                    known[key] = page.facts(default_dpi)
+                facts.append(known[key])
             except CorruptDocument as error:
                 problems.append(error.message)
                 facts.append(PageFacts(0, 0, 0.0, 0.0))
@@ -197,6 +202,13 @@ _TYPES: dict[int, tuple[str, int]] = {
     9: ("i", 4), 10: ("ii", 8), 11: ("f", 4), 12: ("d", 8), 13: ("I", 4), 16: ("Q", 8), 17: ("q", 8),
     18: ("Q", 8),
 }  # fmt: skip
+
+
+# What `Directory.facts` reads, but for values that stand beside the directory.
+_FACTS_TAGS = (
+    *(Tag.IMAGE_WIDTH, Tag.IMAGE_LENGTH, Tag.SAMPLES_PER_PIXEL, Tag.COMPRESSION, Tag.PHOTOMETRIC),
+    *(Tag.ORIENTATION, Tag.RESOLUTION_UNIT),
+)
 
 
 class Directory:
@@ -385,6 +397,11 @@ class Directory:
         """Vertical to horizontal density where the unit is 'none': what the resolutions then tell."""
         x, y = self.real(Tag.X_RESOLUTION), self.real(Tag.Y_RESOLUTION)
         return y / x if x > 0 and y > 0 and 0.1 <= y / x <= 10 else 1.0
+
+    def facts_key(self) -> object:
+        """Pages with the same key have the same facts."""
+        far = (self.raw(Tag.BITS_PER_SAMPLE), self.raw(Tag.X_RESOLUTION), self.raw(Tag.Y_RESOLUTION))
+        return tuple(map(self._entries.get, _FACTS_TAGS)), far
 
     def facts(self, default_dpi: float) -> PageFacts:
         """This page's facts; raises `CorruptDocument` where the directory lacks what it must have."""

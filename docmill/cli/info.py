@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         work = Workspace(settings)
         request = ConvertRequest(sources=(source,), password=password_reference(arguments))
         try:
-            document = pipeline.load(work, request)
+            document = pipeline.begin_load(work, request)
+            document.digest.stop()
             print(_json(document) if arguments.json else "\n".join(_lines(document)))
             codes.append(0)
         except DocmillError as error:
