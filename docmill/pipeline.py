@@ -234,6 +234,7 @@ def prepare(
         options=request.options,
         default_dpi=settings.default_dpi,
         max_page_pixels=settings.max_page_pixels,
+        max_content_bytes=settings.max_content_bytes,
         max_pages=settings.max_pages,
         workers=settings.engine_workers,
         name=output_stem(request, document),

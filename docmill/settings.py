@@ -53,6 +53,9 @@ class Settings:
     job_retention: float = _setting(30 * DAY, "how long a finished job is kept; 0 keeps it for good", "time")
     max_source_bytes: int = _setting(4 * GIB, "the largest source that is loaded", "size")
     max_page_pixels: int = _setting(500_000_000, "the most pixels a page may have", "count")
+    max_content_bytes: int = _setting(
+        256 * MIB, "the most bytes that the content of a PDF page may be once decoded", "size"
+    )
     max_pages: int = _setting(100_000, "the most pages a document may have", "count")
     max_output_bytes: int = _setting(8 * GIB, "the most bytes a conversion may write", "size")
     engine_memory: int = _setting(4 * GIB, "the most memory an engine's process may take", "size")

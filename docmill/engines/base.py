@@ -52,6 +52,7 @@ class EngineOptions:
     options: ConvertOptions = field(default_factory=ConvertOptions)
     default_dpi: float = 300.0
     max_page_pixels: int = 500_000_000
+    max_content_bytes: int = 256 << 20
     max_pages: int = 100_000
     workers: int = 1
     name: str = "document"

@@ -56,10 +56,12 @@ class Word:
 class PageText:
     """The text of one page; use it as a context manager, since it holds pdfium's handles.
 
+    `unit` is the page's UserUnit, by which pdfium does not scale what it tells.
     Raises `CorruptDocument` with the page where pdfium cannot load it.
     """
 
-    def __init__(self, document: Any, number: int) -> None:
+    def __init__(self, document: Any, number: int, unit: float = 1.0) -> None:
+        self._unit = unit
         self._page = pdfium.FPDF_LoadPage(document, number - 1)
         if not self._page:
             raise CorruptDocument(f"page {number} cannot be read", page=number)
@@ -82,7 +84,8 @@ class PageText:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in points of the page as it is shown: its crop box, turned by /Rotate."""
-        return pdfium.FPDF_GetPageWidthF(self._page), pdfium.FPDF_GetPageHeightF(self._page)
+        width, height = pdfium.FPDF_GetPageWidthF(self._page), pdfium.FPDF_GetPageHeightF(self._page)
+        return width * self._unit, height * self._unit
 
     @cached_property
     def rotation(self) -> int:
@@ -107,8 +110,10 @@ class PageText:
             spans = [(line.start + word.start(), line.start + word.end()) for word in found]
             for word, span, (first, last) in zip(found, spans, self._end_boxes(spans), strict=True):
                 text = self._logical(word[0], *span) if _RIGHT_TO_LEFT.search(word[0]) else word[0]
-                box = self._shown(_union(first, last))
-                yield Word(text.translate(_STAND_INS).replace(BREAK, "-"), box, number, line.angle)
+                x0, y0, x1, y1 = (self._unit * side for side in self._shown(_union(first, last)))
+                yield Word(
+                    text.translate(_STAND_INS).replace(BREAK, "-"), (x0, y0, x1, y1), number, line.angle
+                )
 
     @cached_property
     def lines(self) -> list[Line]:

@@ -19,6 +19,7 @@ from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
+from docmill.engines.pdf_content import PageContents
 from docmill.engines.pdfium_document import open_pdf, repair_notes, selected_pages
 from docmill.errors import CorruptDocument
 from docmill.formats import PDF
@@ -50,16 +51,18 @@ class PdfToRaster:
     ) -> EngineResult:
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
-        renderer = _Renderer(source, options)
+            contents = PageContents.of(source, options, len(document))
+        renderer = _Renderer(source, options, contents)
         result = convert_pages(numbers, renderer.make, renderer.blank, out_dir, options, progress)
-        return replace(result, notes=repair_notes(source))
+        return replace(result, notes=(*repair_notes(source), *contents.notes))
 
 
 class _Renderer:
     """Renders pages of one document, which each process opens for itself: they must not share a file."""
 
-    def __init__(self, source: Path, options: EngineOptions) -> None:
+    def __init__(self, source: Path, options: EngineOptions, contents: PageContents) -> None:
         self.source = source
+        self.contents = contents
         self.options = options
         self.plan = OutputPlan.of(options)
         self.box = PixelBox.parse(options.options.size) if options.options.size else None
@@ -71,6 +74,7 @@ class _Renderer:
 
     def make(self, number: int, path: Path) -> MadePage:
         """Render a page (from 1) and encode it into `path`; raises `CorruptDocument`, `LimitExceeded`."""
+        self.contents.check(number)
         document = self._open()
         page = pdfium.FPDF_LoadPage(document, number - 1)
         if not page:
@@ -110,7 +114,8 @@ class _Renderer:
         if self._document is None:
             self._opened = open_pdf(self.source, self.options.password)
             self._document = self._opened.__enter__()
-            self._document.init_forms()
+            if self.contents.form_can_be_drawn:
+                self._document.init_forms()
         return self._document
 
     def _image(self, number: int, points: tuple[float, float]) -> PageImage:

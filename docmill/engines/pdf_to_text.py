@@ -24,11 +24,13 @@ import pypdfium2
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.page_text import PageText
+from docmill.engines.pdf_content import PageContents
 from docmill.engines.pdfium_document import load_pdf, open_pdf, repair_notes, selected_pages
 from docmill.errors import DocmillError
 from docmill.formats import JSON
 from docmill.options import OnError
 from docmill.processes import map_in_children
+from docmill.user_unit import user_units
 
 # The most pages that a process reads at a time: handing over costs 0.1 ms, a page of text 1 to 10 ms. And how
 # many such turns each process gets at least, so that they end together.
@@ -53,7 +55,8 @@ class PdfToText:
         has_text = False
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
-        reader = _Reader(source, options.password, as_json)
+            contents = PageContents.of(source, options, len(document))
+        reader = _Reader(source, options.password, as_json, contents)
         with output.open("w", encoding="utf-8", newline="") as out:
             out.write('{"pages": [' if as_json else "")
             for done, page in enumerate(_pages(reader, numbers, options.workers, resume), start=1):
@@ -113,10 +116,12 @@ class _Reader:
     """Reads pages in whichever process it is called; each opens the document for itself, since processes that
     share a file descriptor would move each other's place in the file."""
 
-    def __init__(self, source: Path, password: str | None, as_json: bool) -> None:
+    def __init__(self, source: Path, password: str | None, as_json: bool, contents: PageContents) -> None:
         self._source = source
         self._password = password
         self._as_json = as_json
+        self._contents = contents
+        self._units = user_units(source, password)
         self._opened: tuple[int, pypdfium2.PdfDocument] | None = None
 
     def read(self, numbers: Sequence[int]) -> list[_Page | DocmillError]:
@@ -126,7 +131,8 @@ class _Reader:
 
     def _page(self, document: pypdfium2.PdfDocument, number: int) -> _Page | DocmillError:
         try:
-            with PageText(document.raw, number) as page:
+            self._contents.check(number)
+            with PageText(document.raw, number, self._units.get(number - 1, 1.0)) as page:
                 if self._as_json:
                     words = _json_words(page)
                     return _Page(number, *page.size, _json_page(number, page, words), bool(words))

@@ -127,6 +127,30 @@ def page_of_200_inches() -> bytes:
     return build(objects)
 
 
+def undecodable(content: bytes) -> bytes:
+    """Three pages, of which the second has this as its content."""
+    objects = one_page(stream(SQUARE))
+    objects[2] = b"<</Type/Pages/Kids[3 0 R 5 0 R 3 0 R]/Count 3>>"
+    objects[5] = objects[3].replace(b"4 0 R", b"[6 0 R 4 0 R]")
+    objects[6] = content
+    return build(objects)
+
+
+def fields_that_double(depth: int = 30) -> bytes:
+    """Form fields that each have the next one twice as their kid: 2^30 ways to the last."""
+    objects = one_page(
+        stream(SQUARE), b"/Annots[%d 0 R]" % (5 + depth),
+        catalog=b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[5 0 R]>>>>",
+    )  # fmt: skip
+    for number in range(5, 5 + depth):
+        objects[number] = b"<</Kids[%d 0 R %d 0 R]/Parent %d 0 R>>" % (number + 1, number + 1, number - 1)
+    objects[5] = b"<</Kids[6 0 R 6 0 R]>>"
+    objects[5 + depth] = b"<</Type/Annot/Subtype/Widget/FT/Tx/T(a)/Rect[0 0 9 9]/Parent %d 0 R>>" % (
+        4 + depth
+    )
+    return build(objects)
+
+
 def page_without_content() -> bytes:
     objects = one_page(stream(SQUARE))
     objects[2] = b"<</Type/Pages/Kids[3 0 R 9 0 R 5 0 R]/Count 3>>"
@@ -139,7 +163,7 @@ ALL = {
     for maker in (
         looping_page_tree, page_tree_that_is_only_a_loop, stream_of_4_gigabytes, deflate_bomb, many_pages,
         nested_forms, doubling_forms, form_that_draws_itself, javascript, embedded_file, page_of_200_inches,
-        page_without_content,
+        page_without_content, fields_that_double,
     )
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def convert(
     seen: list[Progress] | None = None,
     **asked: object,
 ) -> EngineResult:
-    engine = {name: asked.pop(name) for name in ("password", "max_page_pixels", "max_pages") if name in asked}
+    limits = ("password", "max_page_pixels", "max_content_bytes", "max_pages")
+    engine = {name: asked.pop(name) for name in limits if name in asked}
     options = EngineOptions(
         target=target_from_name(to), options=ConvertOptions(**asked), workers=workers, name="doc", **engine
     )
@@ -431,10 +433,72 @@ def test_loops_end(tmp_path, maker: Callable[[], bytes]):
         convert(source, "png", tmp_path / "out", dpi=72)
 
 
+DEFLATED = zlib.compress(bad_pdfs.SQUARE * 500)
+FLATE = b"/Filter/FlateDecode"
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "match"),
+    [
+        (
+            bad_pdfs.stream(DEFLATED[:30] + b"\xff" * 40, FLATE),
+            CorruptDocument,
+            "page 2 cannot be decoded: inv",
+        ),
+        (bad_pdfs.stream(DEFLATED[:-8], FLATE), CorruptDocument, "page 2 cannot be decoded: it is cut off"),
+        (bad_pdfs.stream(b"no zlib at all", FLATE), CorruptDocument, "incorrect header"),
+        (bad_pdfs.stream(bad_pdfs.SQUARE, b"/Filter/PlateDecode"), CorruptDocument, "filter /PlateDecode"),
+        (b"null", CorruptDocument, "a part of it is missing"),
+        (bad_pdfs.stream(zlib.compress(b" " * 20_001), FLATE), LimitExceeded, "DOCMILL_MAX_CONTENT_BYTES"),
+    ],
+)
+def test_a_page_whose_content_cannot_be_decoded_fails(tmp_path, content, error, match):
+    source = tmp_path / "a.pdf"
+    source.write_bytes(bad_pdfs.undecodable(content))
+    with pytest.raises(error, match=match) as caught:
+        convert(source, "png", tmp_path / "out", dpi=72, max_content_bytes=20_000)
+    assert caught.value.page == 2
+
+    result = convert(source, "png", tmp_path / "rest", dpi=72, max_content_bytes=20_000, on_error="resume")
+    assert [page.source_page for page in result.pages] == [1, 3]
+    assert [failure.page for failure in result.failures] == [2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DEFLATED[:-4],
+        DEFLATED + b"\r\n",
+        b"",
+        zlib.compressobj().flush(zlib.Z_SYNC_FLUSH),
+        DEFLATED[:-1] + b"x",
+    ],
+    ids=["no checksum", "white after it", "empty", "flushed", "wrong checksum"],
+)
+def test_a_page_whose_content_every_viewer_shows_is_converted(tmp_path, content):
+    source = tmp_path / "a.pdf"
+    source.write_bytes(bad_pdfs.undecodable(bad_pdfs.stream(content, FLATE)))
+    for path in convert(source, "png", tmp_path / "out", dpi=72).outputs:
+        assert rgb(Image.open(path))[60, 30].tolist() == [0, 0, 255]
+
+
 def test_forms_within_each_other_have_an_end(tmp_path):
     source = tmp_path / "a.pdf"
-    source.write_bytes(bad_pdfs.nested_forms())
-    convert(source, "png", tmp_path / "out", dpi=72)
+    source.write_bytes(bad_pdfs.nested_forms(40))
+    (path,) = convert(source, "png", tmp_path / "out", dpi=72).outputs
+    assert rgb(Image.open(path))[60, 30].tolist() == [0, 0, 255]
+    for depth in (41, 10_000):
+        source.write_bytes(bad_pdfs.nested_forms(depth))
+        with pytest.raises(LimitExceeded, match="more than 40 deep"):
+            convert(source, "png", tmp_path / "none", dpi=72)
+
+
+def test_a_form_with_too_many_fields_is_left_out(tmp_path):
+    source = tmp_path / "a.pdf"
+    source.write_bytes(bad_pdfs.fields_that_double())
+    result = convert(source, "png", tmp_path / "out", dpi=72)
+    assert result.notes == ("the form has too many fields, and is not drawn",)
+    assert rgb(Image.open(result.outputs[0]))[60, 30].tolist() == [0, 0, 255]
 
 
 def test_a_page_of_200_inches(tmp_path):

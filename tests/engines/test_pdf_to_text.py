@@ -166,6 +166,14 @@ def test_boxes_lie_where_the_words_are_on_the_page_as_shown(tmp_path: Path, rota
         assert words[word]["box"] == pytest.approx([float(v) for v in (x0, y0, x1, y1)], abs=3)
         assert words[word].get("angle", 0) == rotation
 
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.pages[0].UserUnit = 2.5
+        pdf.save()
+    larger = pages_of(source, tmp_path)[0]
+    assert (larger["width"], larger["height"]) == (2.5 * page["width"], 2.5 * page["height"])
+    for word, enlarged in zip(page["words"], larger["words"], strict=True):
+        assert enlarged["box"] == pytest.approx([2.5 * side for side in word["box"]], abs=0.02)
+
 
 def test_page_ranges_come_in_the_order_asked_for(tmp_path: Path) -> None:
     source = drawn(tmp_path, *([(50, 600, f"page {i}")] for i in range(1, 6)))
@@ -201,6 +209,18 @@ def test_a_page_that_cannot_be_read_is_named_or_left_empty(tmp_path: Path) -> No
     assert result.outputs[0].read_text() == "page 1\n\f\fpage 3\n\f"
     assert [failure.page for failure in result.failures] == [2]
     assert [page.source_page for page in result.pages] == [1, 3]
+
+
+def test_a_page_whose_content_is_damaged_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    source = drawn(tmp_path, *([(50, 600, f"page {i}")] for i in range(1, 4)))
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.pages[1].Contents.write(b"x\x9cdamaged", filter=pikepdf.Name.FlateDecode)
+        pdf.save(compress_streams=False)
+    with pytest.raises(CorruptDocument, match="content of page 2 cannot be decoded"):
+        convert(source, tmp_path)
+    assert (
+        convert(source, tmp_path, on_error=OnError.RESUME).outputs[0].read_text() == "page 1\n\f\fpage 3\n\f"
+    )
 
 
 def test_an_encrypted_pdf_needs_its_password(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from docmill.options import BadPage, OnError
 from docmill.processes import map_in_children
 
 # Limits that one page can reach while the others stay within them.
-_LIMITS_OF_A_PAGE = frozenset({"page pixels", "memory"})
+_LIMITS_OF_A_PAGE = frozenset({"page pixels", "memory", "page content", "form nesting"})
 
 
 def convert_pages(

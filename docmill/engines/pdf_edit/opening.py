@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pikepdf
+import pypdfium2
 from pikepdf import Array, Dictionary, Name
 
 from docmill.engines.base import DAMAGED
@@ -116,8 +117,21 @@ def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason
         if not len(with_pdfium):
             raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
         with_pdfium.save(copy)
-        opened = _open(copy, None)
-    except (pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError) as error:
+        try:
+            opened = _open(copy, None)
+        except (pikepdf.PdfError, RuntimeError, ValueError):
+            # Its root or page tree is beyond qpdf: the pages alone, under new ones.
+            with pypdfium2.PdfDocument.new() as fresh:
+                fresh.import_pages(with_pdfium)
+                fresh.save(copy)
+            opened = _open(copy, None)
+    except (
+        pypdfium2.PdfiumError,
+        pikepdf.PdfError,
+        pikepdf.PasswordError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise CorruptDocument(
             f"the PDF cannot be read: {str(reason).removeprefix(str(source)).strip(' :')}",
             hint="it is damaged beyond what can be repaired",

@@ -26,7 +26,7 @@ class PdfPages:
         self._path, self._password = path, password
         self._units: dict[int, float] | None = None
         self._form, self._form_info = None, ctypes.create_string_buffer(_FORM_INFO)
-        if self._library.FPDF_GetFormType(self._document):
+        if self._library.FPDF_GetFormType(self._document) and _form_can_be_drawn(path, password):
             # Its first field is the version, 2; callbacks that are null are not called.
             self._form_info[0] = b"\x02"
             self._form = self._library.FPDFDOC_InitFormFillEnvironment(self._document, self._form_info)
@@ -80,3 +80,10 @@ class PdfPages:
             if self._form:
                 self._library.FORM_OnBeforeClosePage(page, self._form)
             self._library.FPDF_ClosePage(page)
+
+
+def _form_can_be_drawn(path: Path, password: str | None) -> bool:
+    # Imports qpdf's binding: only for a PDF that has a form.
+    from docmill.engines.pdf_content import form_can_be_drawn
+
+    return form_can_be_drawn(path, password)
