@@ -8,10 +8,23 @@ import uuid
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 if TYPE_CHECKING:
     from tests.servers import HttpServer, S3Server
+
+
+# Machines are slow at times, and a fixture of one example is good for the next. In CI the examples are always
+# the same: whether a change passes is not to hang on chance.
+hypothesis.settings.register_profile(
+    "docmill",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=bool(os.environ.get("DOCMILL_TEST_NO_SKIPS")),
+)
+hypothesis.settings.load_profile("docmill")
 
 
 def pytest_configure() -> None:

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docmill.errors import CorruptDocument, LimitExceeded
@@ -165,9 +165,7 @@ def read_everything(path: Path) -> None:
     page_facts(path, 300, max_pages=50)
 
 
-fuzzing = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzzing = settings(max_examples=150)
 
 
 @fuzzing

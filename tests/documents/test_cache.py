@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docmill.documents.cache import DocumentCache
@@ -463,7 +463,7 @@ _RECORDS = st.builds(
 
 
 @given(_RECORDS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_metadata_comes_back_as_it_was(record: CachedDocument) -> None:
     assert read_record(write_record(record)) == record
 

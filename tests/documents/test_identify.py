@@ -214,7 +214,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damage_never_raises_but_by_name(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -232,7 +232,7 @@ def test_damage_never_raises_but_by_name(
         assert facts.page_count >= 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     magic=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"8BPS"]),
     rest=st.binary(max_size=400),

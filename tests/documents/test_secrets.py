@@ -125,7 +125,7 @@ _PASSWORDS = st.text(alphabet="XYZQW!$%&*+,;=~^()[]{}|<>'\" :/", min_size=1, max
 
 
 @given(scheme=st.sampled_from(["http", "https", "s3", "ftp", "sftp", "abfs"]), password=_PASSWORDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_password_survives_redaction(scheme: str, password: str) -> None:
     uri = f"{scheme}://user:{password}@host/a.tif"
 
@@ -142,7 +142,7 @@ def test_no_password_survives_redaction(scheme: str, password: str) -> None:
     before=st.sampled_from(["", "a=1&", "a&"]),
     after=st.sampled_from(["", "&b=2", "#page"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_signature_survives_redaction(name: str, value: str, before: str, after: str) -> None:
     uri = f"https://host/a.tif?{before}{name}={value}{after}"
 
@@ -153,7 +153,7 @@ def test_no_signature_survives_redaction(name: str, value: str, before: str, aft
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_redaction_takes_any_text_and_is_stable(text: str) -> None:
     assert redact(redact(text)) == redact(text)
     assert redact_uri(redact_uri(text)) == redact_uri(text)

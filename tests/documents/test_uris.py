@@ -74,7 +74,7 @@ def test_what_names_nothing_or_carries_a_secret_is_refused(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="\0/", codec="utf-8"), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_file_uri_leads_back_to_its_path(name: str) -> None:
     path = Path("/srv") / name
 
@@ -85,7 +85,7 @@ _IDS = st.text(alphabet=st.characters(blacklist_characters="\0", codec="utf-8"),
 
 
 @given(_IDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_document_id_has_a_uri_and_a_safe_key(document_id: str) -> None:
     assert document_id_of(document_uri(document_id)) == document_id
 
@@ -96,7 +96,7 @@ def test_any_document_id_has_a_uri_and_a_safe_key(document_id: str) -> None:
 
 
 @given(_IDS, _IDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_two_document_ids_never_share_a_key(one: str, other: str) -> None:
     assert (meta_key(one) == meta_key(other)) == (one == other)
 

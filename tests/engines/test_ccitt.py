@@ -49,7 +49,7 @@ def rows_of(width: int, height: int, rng: random.Random) -> bytes:
     return b"".join(row.to_bytes((width + 7) // 8) for row in rows)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.one_of(st.integers(1, 80), st.sampled_from([2480, 2559, 2560, 2561, 2623, 2624, 5200, 9999])),
     st.integers(1, 40),
@@ -65,7 +65,7 @@ def test_joined_strips_hold_the_same_rows(width: int, height: int, per_strip: in
     assert decoded(joined, width, height) == rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 3000), st.lists(st.binary(max_size=40), min_size=2, max_size=4), st.booleans())
 def test_bytes_that_are_no_group_4_are_refused_or_joined_but_never_fail(
     width: int, strips: list[bytes], ended: bool

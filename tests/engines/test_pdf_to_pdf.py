@@ -12,7 +12,7 @@ import pikepdf
 import pypdf
 import pypdfium2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pikepdf import Array, Dictionary, Name
 from reportlab.pdfgen.canvas import Canvas
@@ -231,7 +231,7 @@ def test_merging_brings_all_that_the_documents_have(tmp_path: Path) -> None:
     assert [page.source_page for page in result.pages] == list(range(1, 9))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.data())
 def test_pages_come_in_the_order_asked_for(tmp_path: Path, documents: list[int], data: st.DataObject) -> None:
     for index in range(4):

@@ -574,7 +574,7 @@ DAMAGED = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), on_error=st.sampled_from(["abort", "resume"]))
 def test_damage_never_raises_but_by_name(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, on_error: str

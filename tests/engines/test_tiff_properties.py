@@ -11,7 +11,7 @@ from typing import Any
 
 import pikepdf
 import pypdfium2 as pdfium
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
@@ -112,7 +112,7 @@ def pixels(layout: Layout, width: int, height: int, seed: int) -> bytes:
 WIDE = (Layout(compression=4, photometric=0, bits=1, rows_per_strip=2), 6000, 7, "<", False, 3)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(layouts())
 @example(WIDE)
 def test_every_layout_comes_out_exact(case: tuple[Layout, int, int, str, bool, int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pikepdf
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageDraw
 
@@ -345,7 +345,7 @@ def test_where_no_page_can_be_had_resume_fails_too(tmp_path: Path) -> None:
         convert(source, on_error="resume")
 
 
-fuzzing = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzing = settings(max_examples=120)
 
 
 @fuzzing

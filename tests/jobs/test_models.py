@@ -60,7 +60,7 @@ def test_the_strategy_covers_every_field():
 
 
 @given(JOBS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_job_data_comes_back_from_the_wire_with_what_was_set(job):
     back = JobData.from_wire(json.loads(json.dumps(job.to_wire())))
     assert back == job
@@ -135,7 +135,7 @@ def test_wrong_fields_are_named(wire, words):
 
 
 @given(JOBS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_job_maps_or_is_refused_by_name(job):
     try:
         request = request_from_job_data("file:///scan.tif", job)
@@ -304,14 +304,14 @@ PAIRS = st.tuples(TEXT, TEXT)
 
 
 @given(PAIRS, PAIRS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_two_pairs_have_two_keys(one, two):
     assert (job_key(*one) == job_key(*two)) == (one == two)
     assert len(job_key(*one)) == 72
 
 
 @given(TEXT, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_border_between_the_tokens_counts(text, data):
     pair = text + "x"
     cuts = st.integers(1, len(pair) - 1)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from conftest import deploy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -92,7 +92,7 @@ TOKENS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 @given(TOKENS, TOKENS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_any_pair_of_unicode_strings_is_a_job(runner, user, job):
     submitted = runner.submit(REQUEST, user_token=user, job_token=job)
     status = runner.query_convert_job_status(user, job)

@@ -185,7 +185,7 @@ STATES = st.tuples(st.sampled_from(StateType), st.sampled_from([None, "Late", "P
         st.text() | st.integers() | st.booleans() | st.sampled_from(["[]", "{}", '{"a":1}', "null"]),
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damaged_labels_never_break_a_query(state, damaged):
     kind, name = state
     run = a_run(kind.value, name).model_copy(update={"labels": damaged})

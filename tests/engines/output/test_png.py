@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -14,7 +14,7 @@ from docmill.engines.output.narrow import narrow
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.png_file import write_png
 
-modest = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+modest = settings(max_examples=60)
 
 
 def rgb_page(pixels: np.ndarray, band_rows: int = 0, **more: object) -> PageImage:

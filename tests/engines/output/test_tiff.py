@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
@@ -86,7 +86,7 @@ def pages(draw: st.DrawFn, *, bilevel: bool = False) -> tuple[PageImage, np.ndar
     return page, samples
 
 
-modest = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+modest = settings(max_examples=60)
 
 
 @modest
