@@ -114,6 +114,9 @@ async def _bring_up_to_date(
         work_pool_name=pool,
         tags=there.tags,
     )
+    if there.work_pool_name != pool:
+        # Pools of another type know other variables.
+        update.job_variables = deployment.job_variables or {}
     await client.update_deployment(there.id, update)
 
 

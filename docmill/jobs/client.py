@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +38,7 @@ from docmill.documents.uris import parse_location
 from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
 from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
+from docmill.jobs.background import end_task
 from docmill.jobs.failures import prefect_failures
 from docmill.jobs.listing import STATES, JobFilter, JobPage
 from docmill.jobs.local import find_running
@@ -46,6 +46,7 @@ from docmill.jobs.models import JobData, StatusJobData
 from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.status import status_from_run, tokens_of
 from docmill.jobs.tokens import check_tokens, job_key, new_job_token
+from docmill.jobs.waiting import Waiting
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 from docmill.wording import label
@@ -54,7 +55,6 @@ __all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
 
 _FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW_NAME]))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
 _CREATE_PAUSES = (0.5, 1.0, 2.0)
 
 
@@ -106,8 +106,10 @@ class JobClient:
         self._deployment_id: uuid.UUID | None = None
         self._client: PrefectClient | None = None
         self._opening = asyncio.Lock()
+        self._waiting = Waiting(self._read)
 
     async def close(self) -> None:
+        await self._waiting.close()
         client, self._client = self._client, None
         if client:
             await client.__aexit__(None, None, None)
@@ -175,17 +177,23 @@ class JobClient:
             return await listing.list_jobs(client, wanted, self.status, limit=limit, cursor=cursor)
 
     async def wait(self, user_token: str, job_token: str, timeout: float | None) -> StatusJobData:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_LOOK
-        while True:
-            status = self.status(await self._find_or_raise(user_token, job_token))
-            if status.is_completed:
-                return status
-            left = pause if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+        run = await self._find_or_raise(user_token, job_token)
+        if run.state and run.state.is_final():
+            return self.status(run)
+        end = asyncio.create_task(self._waiting.end_of(run.id))
+        try:
+            if not (await asyncio.wait([end], timeout=timeout))[0]:
                 raise TimeoutError(f"the job {job_token} is not completed after {timeout:g} s")
-            await asyncio.sleep(min(pause, left))
-            pause = min(_LAST_LOOK, pause * 1.5)
+            if (ended := end.result()) is None:
+                raise _not_found(user_token, job_token)
+            return self.status(ended)
+        finally:
+            await end_task(end)
+
+    async def _read(self, ids: Sequence[uuid.UUID]) -> Sequence[FlowRun]:
+        wanted = FlowRunFilter.model_validate({"id": {"any_": list(ids)}})
+        async with self._api() as client:
+            return await client.read_flow_runs(flow_run_filter=wanted, limit=len(ids))
 
     async def _create_surely(
         self, client: PrefectClient, job: Submission, job_data: dict[str, Any]
@@ -231,10 +239,7 @@ class JobClient:
     async def _find_or_raise(self, user_token: str, job_token: str) -> FlowRun:
         run = await self.find(user_token, job_token)
         if run is None:
-            raise JobNotFound(
-                f"user {user_token} has no job {job_token}",
-                hint="it may have been deleted, or be another user's; see `docmill jobs`",
-            )
+            raise _not_found(user_token, job_token)
         return run
 
     async def _new_client(self) -> PrefectClient:
@@ -291,6 +296,13 @@ async def delete_run(client: PrefectClient, flow_run_id: uuid.UUID) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+def _not_found(user_token: str, job_token: str) -> JobNotFound:
+    return JobNotFound(
+        f"user {user_token} has no job {job_token}",
+        hint="it may have been deleted, or be another user's; see `docmill jobs`",
+    )
 
 
 def _check_text(value: Any) -> None:

@@ -34,15 +34,18 @@ def worker_part(
                  *([str(limit)] if limit else [])],
         log=logs / f"worker-{number}.log",
         environment={**environment, "PREFECT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)},
-        ready=lambda started: _has_been_heard(api_url, settings.work_pool, name, started),
-        answers=lambda: _has_been_heard(api_url, settings.work_pool, name, time.time() - SILENT_SECONDS),
+        ready=lambda started: _has_been_heard(api_url, settings.work_pool, name, started) is True,
+        # A server too busy to say is no sign that the worker hangs.
+        answers=lambda: (
+            _has_been_heard(api_url, settings.work_pool, name, time.time() - SILENT_SECONDS) is not False
+        ),
         needs=("Prefect server",),
         stop_seconds=settings.drain_seconds + HAND_BACK_SECONDS,
     )  # fmt: skip
 
 
-def _has_been_heard(api_url: str, pool: str, worker: str, since: float) -> bool:
-    """Whether the server heard of a worker after a moment (of `time.time`)."""
+def _has_been_heard(api_url: str, pool: str, worker: str, since: float) -> bool | None:
+    """Whether the server heard of a worker after a moment (of `time.time`); None where it does not say."""
     import http.client
     import urllib.parse
 
@@ -59,6 +62,6 @@ def _has_been_heard(api_url: str, pool: str, worker: str, since: float) -> bool:
         )
         return any(each["name"] == worker for each in json.loads(connection.getresponse().read()))
     except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError):
-        return False
+        return None
     finally:
         connection.close()
