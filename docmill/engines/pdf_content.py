@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,20 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name, Object, Stream
 
 from docmill.engines.base import EngineOptions
-from docmill.errors import CorruptDocument, LimitExceeded
+from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
 from docmill.settings import variable
 
 # Form XObjects within each other that pdfium draws: those deeper down it leaves out.
 MAX_NESTING = 40
+# Drawings of forms that a page may come to: each takes pdfium about 4 KiB.
+MAX_FORMS = 1_000_000
 # Fields that pdfium visits to draw a form. 30 levels of which each has the next twice are a thousand million:
 # it does not come back.
 MAX_FIELDS = 1_000_000
 _FIELD_DEPTH = 32
+
+# A form XObject by its object's number and generation.
+Form = tuple[int, int]
 
 _FLATE = frozenset({"/FlateDecode", "/Fl"})
 # `/Im1 Do` (ISO 32000-1, 8.8); a name ends at white space or a delimiter.
@@ -48,7 +54,7 @@ class PageContents:
     def __init__(self, source: Path, password: str | None, page_count: int, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._pages: list[Object] = []
-        self._known: dict[tuple[int, int], tuple[int, list[Object]]] = {}
+        self._known: dict[Form, tuple[int, int]] = {}
         self._form_can_be_drawn = True
         try:
             self._pdf = pikepdf.open(source, password=password or "", access_mode=pikepdf.AccessMode.mmap)
@@ -77,44 +83,54 @@ class PageContents:
             return
         try:
             self._check(number, self._pages[number - 1])
+        except DocmillError:
+            self._known.clear()
+            raise
         except _UNREADABLE:
             # Odd beyond what is looked for here; pdfium has the last word.
-            return
+            self._known.clear()
 
     def _check(self, number: int, page: Object) -> None:
         resources = page.get(Name.Resources)
-        size, drawn = 0, list[Object]()
+        size, drawn = 0, Counter[Form]()
         for part in _parts(page):
             if not isinstance(part, Stream):
                 raise _undecodable(number, "a part of it is missing")
             more, forms = self._read(number, part, resources, self._max_bytes - size)
             size += more
             drawn += forms
-        seen = set[tuple[int, int]]()
-        depth = 0
-        while drawn:
-            depth += 1
-            below = list[Object]()
-            for form in drawn:
-                if form.objgen in seen:
-                    continue
-                seen.add(form.objgen)
-                if form.objgen not in self._known:
-                    own = form.get(Name.Resources, resources)
-                    self._known[form.objgen] = self._read(number, form, own, self._max_bytes - size)
-                more, forms = self._known[form.objgen]
-                size += more
-                below += forms
-            if below and depth == MAX_NESTING:
-                raise LimitExceeded(
-                    f"page {number} has forms within forms more than {MAX_NESTING} deep, which are not drawn",
-                    limit="form nesting",
-                    page=number,
-                )
-            drawn = below
+        if (
+            sum(self._measured(number, form, resources, 1)[1] * times for form, times in drawn.items())
+            > MAX_FORMS
+        ):
+            raise LimitExceeded(
+                f"page {number} draws forms within forms more than {MAX_FORMS} times",
+                limit="form nesting",
+                page=number,
+            )
 
-    def _read(self, number: int, stream: Object, resources: Any, most: int) -> tuple[int, list[Object]]:
-        """How long a content stream is once decoded, and the form XObjects that it draws."""
+    def _measured(self, number: int, form: Form, resources: Any, level: int) -> tuple[int, int]:
+        """How deep a form's forms go, itself counted, and how often it and they are drawn for it. A form that
+        draws itself ends there, as in pdfium."""
+        if level > MAX_NESTING:
+            raise _too_deep(number)
+        known = self._known.get(form)
+        if known is None:
+            self._known[form] = (0, 0)
+            resources = self._pdf.get_object(form).get(Name.Resources, resources)
+            _, drawn = self._read(number, self._pdf.get_object(form), resources, self._max_bytes)
+            below = [
+                (*self._measured(number, inner, resources, level + 1), times)
+                for inner, times in drawn.items()
+            ]
+            depth = 1 + max((depth for depth, _, _ in below), default=0)
+            known = self._known[form] = depth, 1 + sum(count * times for _, count, times in below)
+        if level - 1 + known[0] > MAX_NESTING:
+            raise _too_deep(number)
+        return known
+
+    def _read(self, number: int, stream: Object, resources: Any, most: int) -> tuple[int, Counter[Form]]:
+        """How long a content stream is once decoded, and the form XObjects that it draws, how often each."""
         content = _decoded(number, stream, most)
         if len(content) > most:
             raise LimitExceeded(
@@ -123,7 +139,7 @@ class PageContents:
                 setting=variable("max_content_bytes"),
                 page=number,
             )
-        return len(content), list(_forms(content, resources))
+        return len(content), _forms(content, resources)
 
 
 def form_can_be_drawn(source: Path, password: str | None) -> bool:
@@ -163,17 +179,19 @@ def _parts(page: Object) -> Iterator[Any]:
         yield contents
 
 
-def _forms(content: bytes, resources: Any) -> Iterator[Object]:
+def _forms(content: bytes, resources: Any) -> Counter[Form]:
+    forms = Counter[Form]()
     if b"Do" not in content or not isinstance(resources, Dictionary):
-        return
+        return forms
     objects = resources.get(Name.XObject)
     if not isinstance(objects, Dictionary):
-        return
-    for name in set(_DRAWN.findall(content)):
+        return forms
+    for name, times in Counter(_DRAWN.findall(content)).items():
         plain = _ESCAPED.sub(lambda code: bytes([int(code[1], 16)]), name)
         drawn = objects.get("/" + plain.decode("utf-8", "surrogateescape"))
         if isinstance(drawn, Stream) and drawn.get(Name.Subtype) == Name.Form:
-            yield drawn
+            forms[drawn.objgen] += times
+    return forms
 
 
 def _decoded(number: int, stream: Object, most: int) -> bytes:
@@ -207,6 +225,14 @@ def _inflated(number: int, data: bytes, most: int) -> bytes:
     if not inflater.eof and len(out) <= most and not data.rstrip(b"\r\n").endswith(b"\0\0\xff\xff"):
         raise _undecodable(number, "it is cut off")
     return out
+
+
+def _too_deep(number: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"page {number} has forms within forms more than {MAX_NESTING} deep, which are not drawn",
+        limit="form nesting",
+        page=number,
+    )
 
 
 def _undecodable(number: int, reason: str) -> CorruptDocument:

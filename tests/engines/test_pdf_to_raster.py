@@ -491,6 +491,9 @@ def test_forms_within_each_other_have_an_end(tmp_path):
         source.write_bytes(bad_pdfs.nested_forms(depth))
         with pytest.raises(LimitExceeded, match="more than 40 deep"):
             convert(source, "png", tmp_path / "none", dpi=72)
+    source.write_bytes(bad_pdfs.doubling_forms())
+    with pytest.raises(LimitExceeded, match="more than 1000000 times"):
+        convert(source, "png", tmp_path / "none", dpi=72)
 
 
 def test_a_form_with_too_many_fields_is_left_out(tmp_path):
