@@ -44,7 +44,9 @@ from docmill.jobs.listing import STATES, JobFilter, JobPage
 from docmill.jobs.local import find_running
 from docmill.jobs.models import JobData, StatusJobData
 from docmill.jobs.names import FLOW_NAME
+from docmill.jobs.report import Patience
 from docmill.jobs.status import status_from_run, tokens_of
+from docmill.jobs.sweep import Vigil
 from docmill.jobs.tokens import check_tokens, job_key, new_job_token
 from docmill.jobs.waiting import Waiting
 from docmill.request import ConvertRequest
@@ -106,6 +108,7 @@ class JobClient:
         self._deployment_id: uuid.UUID | None = None
         self._client: PrefectClient | None = None
         self._opening = asyncio.Lock()
+        self._vigil = Vigil(Patience(settings.contact_timeout))
         self._waiting = Waiting(self._read)
 
     async def close(self) -> None:
@@ -193,7 +196,9 @@ class JobClient:
     async def _read(self, ids: Sequence[uuid.UUID]) -> Sequence[FlowRun]:
         wanted = FlowRunFilter.model_validate({"id": {"any_": list(ids)}})
         async with self._api() as client:
-            return await client.read_flow_runs(flow_run_filter=wanted, limit=len(ids))
+            runs = await client.read_flow_runs(flow_run_filter=wanted, limit=len(ids))
+            await self._vigil.look(client, runs)
+            return runs
 
     async def _create_surely(
         self, client: PrefectClient, job: Submission, job_data: dict[str, Any]

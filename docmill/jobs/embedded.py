@@ -19,10 +19,10 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect.states import Cancelled, Crashed, Pending
+from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 
 from docmill.jobs.background import BackgroundLoop, end_task
@@ -34,7 +34,7 @@ from docmill.jobs.names import EMBEDDED_DEPLOYMENT, FLOW_ENTRYPOINT
 from docmill.jobs.neighbours import among_neighbours
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.jobs.server import EmbeddedServer, configured_url, embedded_home, settle
-from docmill.jobs.sweep import unfinished_runs
+from docmill.jobs.sweep import judge, unfinished_runs
 from docmill.settings import Settings
 
 T = TypeVar("T")
@@ -192,6 +192,5 @@ async def _bury_the_dead(client: PrefectClient, alone: datetime) -> None:
     """End the jobs of earlier programs on this database: when this one was alone, none had a process."""
     for run in await unfinished_runs(client):
         if run.created and run.created < alone:
-            gone: State[Any] = Crashed(message="the program that ran it is gone")
-            cancelling = run.state_type is StateType.CANCELLING
-            await client.set_flow_run_state(run.id, Cancelled() if cancelling else gone, force=True)
+            end = await judge(client, run, "the program that ran it is gone", reruns=False)
+            await client.set_flow_run_state(run.id, end, force=True)

@@ -155,7 +155,8 @@ class JobReporter:
             self._last_contact = begun
 
     async def _keep_writing(self) -> None:
-        while not self._abort.is_set():
+        # An aborted job lives on until it has stopped, and past its claim until it is done.
+        while self._abort.reason in {None, AbortReason.ABORTED}:
             await asyncio.sleep(WRITE_SECONDS)
             progress = self._progress
             quiet = _clock() - self._last_contact

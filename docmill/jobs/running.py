@@ -49,6 +49,7 @@ class RunningJob:
         self.report = JobReporter(client, run.id, abort, patience, age)
         self.ownership = Ownership(client, run.id, run.state.id, abort, self.report.holds_lease)
         self.returns_to_pool = bool(run.deployment_id and run.work_queue_id)
+        self._has_caller = run.deployment_id is None or run.parent_task_run_id is not None
         self._client = client
 
     async def claim_publication(self) -> None:
@@ -62,6 +63,9 @@ class RunningJob:
         After the claim the job is done, so an abort does not count any more, but Prefect rejects a Completed
         from Cancelling unless it is forced. To look whether there was an abort is not enough: it may come
         after the look. An executor forces it where it was rejected; alone, the job forces it beforehand.
+
+        Prefect's `Abort` is raised in a process that was started for this run: nobody is there to be returned
+        the state, and the engine would tell it once more, which moves the time at which the run ended.
         """
         ending = current_ending.get()
         if ending and ending.flow_run_id == self.flow_run_id:
@@ -70,6 +74,8 @@ class RunningJob:
             # A copy: Prefect's client marks a state that it sends, and its engine takes that for another's.
             force = partial(self._client.set_flow_run_state, self.flow_run_id, again(state), force=True)
             await until_answered(force)
+            if not self._has_caller:
+                raise Abort("the job is done and has said so")
         return state
 
 
@@ -120,7 +126,7 @@ async def running_job() -> AsyncIterator[RunningJob]:
     async with get_client() as client, abort_event(run.id) as abort:
         await _ensure_pair(client, run, settings.default_user)
         job = RunningJob(client, run, abort, Patience(settings.contact_timeout))
-        if run.state and run.state.is_cancelling():
+        if (run.state and run.state.is_cancelling()) or await _was_cancelled(client, run):
             abort.trigger(AbortReason.ABORTED)
         token = _current.set(job)
         try:
@@ -128,6 +134,17 @@ async def running_job() -> AsyncIterator[RunningJob]:
                 yield job
         finally:
             _current.reset(token)
+
+
+async def _was_cancelled(client: PrefectClient, run: FlowRun) -> bool:
+    """Whether the run was told Cancelled while the process that a worker started for it was on its way.
+
+    Prefect lets Running follow that. A person's Retry comes through Scheduled.
+    """
+    if run.deployment_id is None or current_ending.get():
+        return False
+    states = sorted(await client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    return len(states) > 1 and states[-2].is_cancelled()
 
 
 async def _ended_by(error: Exception, job: RunningJob) -> State[Any]:

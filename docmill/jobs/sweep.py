@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,11 +28,13 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed
 
 from docmill.jobs.claim import again
+from docmill.jobs.labels import JobLabels
 from docmill.jobs.names import FLOW_NAMES
 from docmill.jobs.report import Patience
+from docmill.jobs.status import PUBLISHING, WITH_ERRORS
 from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -117,8 +119,31 @@ async def sweep_once(patience: Patience | None = None, *, reruns: bool = True) -
     return found
 
 
+class Vigil:
+    """Ends aborted jobs that somebody waits for, where the process that was to end them is gone.
+
+    Prefect's `process` worker leaves a run in Cancelling for ever where the abort came while its process
+    started: that ends without a word, and there may be no docmill worker that sweeps.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._seen: dict[UUID, tuple[datetime | None, float]] = {}
+
+    async def look(self, client: PrefectClient, runs: Iterable[FlowRun]) -> None:
+        """To be called with the runs each time that they were read."""
+        now = time.monotonic()
+        for run in runs:
+            updated, since = self._seen.pop(run.id, (None, now))
+            if run.state_type is not StateType.CANCELLING:
+                continue
+            self._seen[run.id] = (run.updated, since if updated == run.updated else now)
+            if updated == run.updated and now - since > self._patience.dead:
+                await recover(client, run, reruns=False)
+
+
 async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) -> bool:
-    """Tell a dead run: Cancelled where it was to be, AwaitingRetry where it is to run again, else Crashed.
+    """Tell a dead run what it deserves (`judge`).
 
     `seen` is the run as it was found; False where it has moved since, or proves to be alive.
     """
@@ -126,8 +151,10 @@ async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) 
         run = await client.read_flow_run(seen.id)
         if run.updated != seen.updated or run.state is None or seen.state is None:
             return False
-        verdict = await _verdict(client, run, reruns=reruns)
-        result = await client.set_flow_run_state(run.id, verdict)
+        verdict = await judge(client, run, "the process that ran it is gone", reruns=reruns)
+        # Prefect lets a run that is being cancelled become nothing but Cancelled unless it is forced.
+        force = run.state.is_cancelling() and not verdict.is_cancelled()
+        result = await client.set_flow_run_state(run.id, verdict, force=force)
         if result.state is None or result.state.id == run.state.id:
             return False
         return await _stands(client, run, result.state)
@@ -135,16 +162,37 @@ async def recover(client: PrefectClient, seen: FlowRun, *, reruns: bool = True) 
         return False
 
 
-async def _verdict(client: PrefectClient, run: FlowRun, *, reruns: bool) -> State[Any]:
+async def judge(client: PrefectClient, run: FlowRun, gone: str, *, reruns: bool) -> State[Any]:
+    """The state that a dead run deserves; `gone` says how it died.
+
+    Past the point of no return (`docmill.jobs.claim`) an abort does not count any more: a job that has noted
+    its outcome was done, and of one that has not nobody knows whether its output is in place.
+    """
+    states = sorted(await client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+    claimed = _has_claimed(states)
+    outcome = JobLabels.read(run.labels or {}).outcome
+    if claimed and outcome and not any(state.is_completed() for state in states):
+        return Completed(name=WITH_ERRORS if outcome.failed_pages else None, message=f"done; {gone}")
     if run.state_type is StateType.CANCELLING:
-        return Cancelled(message="aborted; the process that ran it was gone")
-    gone = "the process that ran it is gone"
-    if reruns and await _reruns_left(client, run):
+        if claimed:
+            return Crashed(message=f"{gone}; it was publishing, so its output may be in place")
+        return Cancelled(message=f"aborted; {gone}")
+    if reruns and await _reruns_left(client, run, states):
         return AwaitingRetry(scheduled_time=datetime.now(UTC) + RERUN_DELAY, message=gone)
     return Crashed(message=gone)
 
 
-async def _reruns_left(client: PrefectClient, run: FlowRun) -> bool:
+def _has_claimed(states: list[State[Any]]) -> bool:
+    """Whether the run's last attempt went past the point of no return."""
+    for state in reversed(states):
+        if state.is_running() and state.name == PUBLISHING:
+            return True
+        if state.is_pending() or state.is_scheduled():
+            return False
+    return False
+
+
+async def _reruns_left(client: PrefectClient, run: FlowRun, states: list[State[Any]]) -> bool:
     if run.deployment_id is None or run.work_queue_id is None:
         return False
     try:
@@ -158,7 +206,6 @@ async def _reruns_left(client: PrefectClient, run: FlowRun) -> bool:
         return False
     if allowed < 1:
         return False
-    states = await client.read_flow_run_states(run.id)
     return sum(state.name == "AwaitingRetry" for state in states) < allowed
 
 

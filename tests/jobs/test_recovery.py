@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.jobs.sweep import Sweeper, sweep_once
 from docmill.jobs.watch import AbortEvent, AbortReason
+from docmill.request import ConvertOutcome
 
 # A job goes on for this long without contact; it is recovered after 1.5 times that. The default is 60 s.
 CONTACT = 4.0
@@ -360,6 +362,47 @@ def test_an_abort_before_the_claim_wins_and_after_it_loses(jobs, drill):
             return first, await ownership.holds(), ownership.claimed
 
     assert asyncio.run(scenario()) == (AbortReason.ABORTED, True, True)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["its outcome is noted", "nothing is noted"])
+def test_an_aborted_job_that_died_past_its_claim_is_not_told_cancelled(jobs, drill, noted):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, abort = await begin(client, jobs, drill)
+            await ownership.claim_publication()
+            if noted:
+                report = JobReporter(client, run.id, abort, PATIENCE)
+                made = {"output_uri": "file:///out.dds", "page_count": 3}
+                rest = {"output_document_id": None, "input_document_id": "in", "route": "drill"}
+                await report.finished(
+                    ConvertOutcome.from_dict(made | rest | {"output_bytes": 9, "seconds": 1.0})
+                )
+            await client.set_flow_run_state(run.id, Cancelling())
+            await recovered(run, Sweeper(PATIENCE))
+            return run.labels["docmill.user"], run.labels["docmill.job"]
+
+    status = jobs.runner.query_convert_job_status(*asyncio.run(scenario()))
+    told = (status.job_status, status.error_messages)
+    if noted:
+        assert told == (JobStatus.SUCCESS, ())
+        assert (status.job_status_message, status.output_document_uri) == ("done, 3 pages", "file:///out.dds")
+    else:
+        gone = "the process that ran it is gone; it was publishing, so its output may be in place"
+        assert told == (JobStatus.ABORTED, (gone,))
+
+
+def test_who_waits_for_an_aborted_job_ends_it_where_nobody_else_does(jobs, drill):
+    """As on Prefect's process worker, where an abort found the job's process starting."""
+
+    async def aborted():
+        async with get_client() as client:
+            run, _, _ = await begin(client, jobs, drill)
+            await client.set_flow_run_state(run.id, Cancelling())
+            return run.labels["docmill.user"], run.labels["docmill.job"]
+
+    settings = replace(jobs.runner.settings, contact_timeout=PATIENCE.lost)
+    with StatusJobDataRunner(settings, deployment=jobs.pool) as runner:
+        assert is_aborted(runner.wait(*asyncio.run(aborted()), SECONDS))
 
 
 class Line:
