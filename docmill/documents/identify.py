@@ -86,7 +86,8 @@ def identify(
                 return reader(data, limits)
     if head[:4] in _TIFF_MAGIC:
         return _tiff(path, limits)
-    if b"%PDF-" in head:
+    # Fuzzed and hand-made files lack the hyphen and the version; pdfium opens them.
+    if b"%PDF-" in head or head.startswith(b"%PDF"):
         return _pdf(path, password, max_pages)
     return _picture(path, head, name, limits)
 

@@ -135,6 +135,7 @@ def test_a_pdf_tells_its_pages_and_title(tmp_path: Path) -> None:
     facts = facts_of(write(tmp_path, pdf()))
     assert (facts.mime_type, facts.title, facts.encrypted) == ("application/pdf", "Ledger", False)
     assert [(page.width_pt, page.height_pt) for page in facts.pages] == [(200, 100)] * 2
+    assert facts_of(write(tmp_path, b"%PDF\n%%%" + pdf()[8:])).page_count == 2
 
 
 def test_an_encrypted_pdf_asks_for_its_password(tmp_path: Path) -> None:
