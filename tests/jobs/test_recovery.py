@@ -15,11 +15,13 @@ import pytest
 from campaign import sandbox_processes
 from conftest import deploy, use
 from prefect.client.orchestration import get_client
-from prefect.states import Cancelling, Pending, Running
+from prefect.flow_engine import run_flow_async
+from prefect.states import Cancelled, Cancelling, Pending, Running
 from servers import free_port, server_folder, worker
 from test_contract import is_aborted, until
 
 from docmill.errors import JobAborted
+from docmill.flows.convert import convert_document
 from docmill.jobs.claim import Ownership
 from docmill.jobs.models import JobStatus
 from docmill.jobs.report import JobReporter, Patience
@@ -141,7 +143,7 @@ def test_a_frozen_worker_that_wakes_does_not_publish_over_its_successor(jobs, se
 
 def test_a_worker_that_is_cut_off_stops_its_job_before_it_is_run_again(jobs, server, drill, tmp_path):
     with cuttable(server) as (line, through), worker(through, jobs.pool, environment=FAST, name="cut off"):
-        pair, flow_run_id = jobs.submit(drill("pages=60 pause=0.2"))
+        pair, flow_run_id = jobs.submit(drill("pages=45 pause=0.2"))
         jobs.until(pair, working())
         line.cut()
         cut = time.monotonic()
@@ -403,6 +405,24 @@ def test_who_waits_for_an_aborted_job_ends_it_where_nobody_else_does(jobs, drill
     settings = replace(jobs.runner.settings, contact_timeout=PATIENCE.lost)
     with StatusJobDataRunner(settings, deployment=jobs.pool) as runner:
         assert is_aborted(runner.wait(*asyncio.run(aborted()), SECONDS))
+
+
+def test_a_job_that_was_told_cancelled_while_its_process_started_does_nothing(jobs, drill, tmp_path):
+    """Prefect lets Running follow Cancelled."""
+
+    async def scenario():
+        job = await jobs.runner.asubmit(drill())
+        async with get_client() as client:
+            await client.set_flow_run_state(job.flow_run_id, Pending())
+            await client.set_flow_run_state(job.flow_run_id, Cancelled())
+            run = await client.read_flow_run(job.flow_run_id)
+        await run_flow_async(convert_document, flow_run=run, parameters=run.parameters, return_type="state")
+        return (job.user_token, job.job_token), str(run.id)
+
+    pair, flow_run_id = asyncio.run(scenario())
+    assert is_aborted(jobs.runner.query_convert_job_status(*pair))
+    assert jobs.states(flow_run_id)[-2:] == ["Running", "Cancelled"]
+    assert not list(tmp_path.iterdir())
 
 
 class Line:
