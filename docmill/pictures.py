@@ -6,6 +6,7 @@ Pillow is imported inside the functions: it costs as much as the rest of a start
 from __future__ import annotations
 
 import math
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,9 +162,13 @@ def picture_format(image: Image.Image) -> Format:
 
 def frame_count(image: Image.Image, *, every_frame: bool = False) -> int:
     """How many pages a picture makes: all frames where they are pages or `every_frame` is asked for."""
-    if every_frame or picture_format(image) in PAGED:
+    if not every_frame and picture_format(image) not in PAGED:
+        return 1
+    try:
         return int(getattr(image, "n_frames", 1))
-    return 1
+    except (IndexError, struct.error):
+        # A GIF that is cut within the head of a frame: that one counts, and fails as a page of its own.
+        return image.tell() + 2
 
 
 def resolution(image: Image.Image) -> tuple[float, float]:

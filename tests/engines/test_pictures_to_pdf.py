@@ -445,6 +445,18 @@ def test_every_frame_of_a_gif_is_a_page(tmp_path: Path) -> None:
     assert len(convert(buffer.getvalue(), tmp_path, frames="first", pages="1").pages) == 1
 
 
+def test_a_gif_cut_within_the_head_of_a_frame_names_that_page(tmp_path: Path) -> None:
+    frames = [drawing("L"), ImageOps.mirror(drawing("L"))]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    content = buffer.getvalue()
+    descriptor = content.rindex(b"\x21\xf9\x04") + 8
+    with pytest.raises(CorruptDocument, match="page 2"):
+        convert(content[: descriptor + 5], tmp_path)
+    result = convert(content[: descriptor + 5], tmp_path, on_error="resume")
+    assert len(result.pages) == 1
+
+
 def test_16_bit_gray_of_pnm_keeps_its_bits(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(0, 65536, (43, 61), dtype=np.uint16)
     result = convert(b"P5\n61 43\n65535\n" + samples.astype(">u2").tobytes(), tmp_path)
