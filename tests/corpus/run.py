@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+from docmill.engines.verify.expected import HINT
 from docmill.errors import DocmillError, EngineCrashed, EngineFailed, LimitExceeded
 from docmill.pipeline import convert_document
 from docmill.request import ConvertRequest
@@ -86,8 +87,10 @@ class Runner:
         except LimitExceeded as error:
             hang = error.setting in ("DOCMILL_ENGINE_WALL_SECONDS", "DOCMILL_ENGINE_CPU_SECONDS")
             return Outcome.HANG if hang else Outcome.REFUSED, str(error)
-        except (EngineCrashed, EngineFailed) as error:
+        except EngineCrashed as error:
             return Outcome.CRASH, str(error)
+        except EngineFailed as error:
+            return Outcome.REFUSED if error.hint == HINT else Outcome.CRASH, str(error)
         except DocmillError as error:
             return Outcome.REFUSED, f"{error.code}: {error}"
         except Exception as error:

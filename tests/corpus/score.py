@@ -15,7 +15,9 @@ import pikepdf
 import pypdfium2
 import pypdfium2.raw as pdfium
 import tifffile
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps
+
+from docmill.user_unit import user_units
 
 # Renderers round where they scale alpha and 16 bit samples, and each has its own inverse DCT.
 TOLERANCE = 3
@@ -24,6 +26,8 @@ MAX_FRAMES = 4
 DEFAULT_DPI = 300
 # Formats whose frames are pages; in others further frames are an animation's, layers or sizes of an icon.
 PAGED = ("GIF", "TIFF", "MPO", "DCX", "FLI")
+# Pillow reads no more than their headers, and has Ghostscript or Windows draw them.
+BY_OTHERS = ("EPS", "WMF")
 # Text rendered by two programs differs at the edges: compared is the mean over areas.
 PDF_TOLERANCE = 12
 
@@ -67,8 +71,11 @@ def score(source: Path, output: Path | None) -> Score:
     try:
         with Image.open(source) as image:
             kind = image.format or "?"
-            count = getattr(image, "n_frames", 1) if kind in PAGED else 1
-            frames = list(_frames(source, image, count))
+            if kind in BY_OTHERS:
+                return Score(source.suffix.lower(), Verdict.UNREADABLE, f"Pillow leaves {kind} to others")
+            places = _pages(image)
+            count = len(places)
+            frames = list(_frames(source, image, places[:MAX_FRAMES]))
     except Exception as error:
         return Score(source.suffix.lower(), Verdict.UNREADABLE, f"Pillow: {error}")
     if output is None:
@@ -80,29 +87,62 @@ def score(source: Path, output: Path | None) -> Score:
             if len(document) != count:
                 return Score(kind, Verdict.WRONG_PAGES, f"{len(document)} instead of {count}")
             for index, frame in enumerate(frames):
-                if detail := _size_problem(document[index], frame):
+                unit = user_units(output).get(index, 1.0)
+                if detail := _size_problem(document[index], unit, frame):
                     return Score(kind, Verdict.WRONG_SIZE, f"page {index + 1}: {detail}")
                 if detail := _pixel_problem(plain, document, index, frame.pixels):
                     return Score(kind, Verdict.WRONG_PIXELS, f"page {index + 1}: {detail}")
     return Score(kind, Verdict.GOOD)
 
 
-def _frames(source: Path, image: Image.Image, count: int) -> Iterator[Frame]:
-    for index, frame in enumerate(ImageSequence.Iterator(image)):
-        if index >= min(count, MAX_FRAMES):
-            return
+def _pages(image: Image.Image) -> list[int]:
+    """The frames that are pages: of a TIFF not the smaller copies and masks (NewSubfileType)."""
+    count = getattr(image, "n_frames", 1) if image.format in PAGED else 1
+    if image.format != "TIFF" or count == 1:
+        return list(range(count))
+    pages = []
+    for index in range(count):
+        image.seek(index)
+        if not image.tag_v2.get(254, 0) & 0b101:  # type: ignore[attr-defined]
+            pages.append(index)
+    return pages
+
+
+def _frames(source: Path, image: Image.Image, places: list[int]) -> Iterator[Frame]:
+    for index in places:
+        image.seek(index)
         pixels = _by_tifffile(source, index) if image.format == "TIFF" else None
         if pixels is None:
-            pixels = frame.copy()
+            pixels = image.copy()
             pixels.load()
-        dpi = image.info.get("dpi", (0, 0))
-        upright = _upright(frame, pixels)
+        if image.format == "PNG" and pixels.mode == "L":
+            _scale_key(source, pixels)
+        dpi = _resolution(image)
+        upright = _upright(image, pixels)
         if upright.size != pixels.size:
             dpi = dpi[::-1]
-        x, y = (float(v) if v and 1 < float(v) < 1e5 else 0.0 for v in dpi)
+        x, y = (v if 1 < v < 1e5 else 0.0 for v in dpi)
         yield Frame(
             _over_white(upright), upright.width * 72 / x if x else 0, upright.height * 72 / y if y else 0
         )
+
+
+def _resolution(image: Image.Image) -> tuple[float, float]:
+    """By Exif where Pillow does not look, which is of WebP and AVIF; (0, 0) if none is named."""
+    if dpi := image.info.get("dpi"):
+        # One pixel a centimetre is what programs write that know of none.
+        return (0.0, 0.0) if dpi == (2.54, 2.54) else (float(dpi[0]), float(dpi[1]))
+    exif = image.getexif()
+    unit = {2: 1.0, 3: 2.54}.get(exif.get(296, 2), 0.0)
+    return float(exif.get(282) or 0) * unit, float(exif.get(283) or 0) * unit
+
+
+def _scale_key(source: Path, pixels: Image.Image) -> None:
+    """Pillow widens 2 and 4 bit samples to 8, and leaves the transparent one as it stands."""
+    with source.open("rb") as file:
+        bits = file.read(25)[24]
+    if bits in (2, 4) and isinstance(key := pixels.info.get("transparency"), int):
+        pixels.info["transparency"] = key * 255 // ((1 << bits) - 1)
 
 
 def _by_tifffile(source: Path, index: int) -> Image.Image | None:
@@ -110,18 +150,22 @@ def _by_tifffile(source: Path, index: int) -> Image.Image | None:
 
     Pillow shows gray of more than 8 bits upside down where white is 0, takes 32 bits for signed and 12 for
     16, and mixes up the bytes of separate planes of 16 bits and of compressed samples in the other order.
+    Without PhotometricInterpretation it takes 0 for white, libtiff for black.
     """
     with tifffile.TiffFile(source) as tiff:
         page = tiff.pages[index]
-        if not isinstance(page, tifffile.TiffPage) or page.photometric not in (0, 1, 2):
+        if not isinstance(page, tifffile.TiffPage) or page.photometric not in (0, 1, 2, 5):
             return None
         planes = page.bitspersample == 16 and page.planarconfig == 2
-        if not planes and (page.bitspersample <= 8 or page.samplesperpixel > 1):
+        gray = page.samplesperpixel == 1 and (page.bitspersample > 8 or 262 not in page.tags)
+        if not planes and not gray:
             return None
         samples = page.asarray()
         if page.planarconfig == 2 and samples.ndim == 3:
             samples = np.moveaxis(samples, 0, 2)
         if samples.ndim == 3 and samples.shape[2] > 1:
+            if page.photometric == 5 and samples.shape[2] == 4:
+                return Image.fromarray((samples / 257).round().astype(np.uint8), "CMYK")
             if page.photometric != 2:
                 return None
             colors = samples[:, :, :3] / 257
@@ -130,6 +174,8 @@ def _by_tifffile(source: Path, index: int) -> Image.Image | None:
                 colors = colors * (1 if kind == 1 else alpha) + 255 * (1 - alpha)
             return Image.fromarray(colors.clip(0, 255).round().astype(np.uint8))
         values = samples.reshape(samples.shape[:2])
+        if values.dtype == np.uint8:
+            return Image.fromarray(values)
         inverted = page.photometric == 0 and 262 in page.tags
         if values.dtype == np.uint16:
             values = values * np.uint16(16) if page.bitspersample == 12 else values
@@ -143,6 +189,8 @@ def _upright(frame: Image.Image, pixels: Image.Image) -> Image.Image:
         orientation = frame.getexif().get(0x0112, 1)
     except Exception:
         orientation = 1
+    if isinstance(orientation, bytes):
+        orientation = orientation[0]
     exif = Image.Exif()
     exif[0x0112] = orientation if orientation in range(1, 9) else 1
     pixels.info.pop("exif", None)
@@ -210,8 +258,8 @@ def _device(space: pikepdf.Object) -> pikepdf.Object:
             return space
 
 
-def _size_problem(page: pypdfium2.PdfPage, frame: Frame) -> str:
-    width, height = page.get_size()
+def _size_problem(page: pypdfium2.PdfPage, unit: float, frame: Frame) -> str:
+    width, height = (side * unit for side in page.get_size())
     if frame.width_pt and frame.height_pt:
         expected = frame.width_pt, frame.height_pt
     else:

@@ -509,6 +509,12 @@ def test_bmp_with_a_jpeg_inside(tmp_path: Path) -> None:
     assert_same(convert(bmp(0, 4, (), jpeg), tmp_path), decoded(jpeg), tolerance=JPEG_TOLERANCE)
 
 
+@pytest.mark.parametrize("mode", ["1", "P", "RGB"])
+def test_a_dib_is_a_bmp_without_the_head_of_a_file(tmp_path: Path, mode: str) -> None:
+    image = drawing(mode)
+    assert_same(convert(encoded(image, "BMP")[14:], tmp_path), image)
+
+
 # Damage
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pikepdf
 import pytest
+import tifffile
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from docmill.documents.identify import identify
@@ -20,6 +23,7 @@ from docmill.errors import EngineFailed, InvalidJobData
 from docmill.formats import PDF, Target, target_from_name
 from docmill.options import ConvertOptions
 from docmill.settings import Settings
+from tests.engines.tiffs import Layout, tiff_bytes
 from tests.support import check_pdf
 
 LONG = 1e6  # seconds of conversion, so that as many pages as ever are compared
@@ -83,6 +87,73 @@ def test_transparency_and_16_bits_are_as_their_pdf(tmp_path: Path) -> None:
     verify(*convert(path), LONG)
     page().convert("I").point(lambda value: value * 257).convert("I;16").save(path)
     verify(*convert(path), LONG)
+    page().convert("I").point(lambda value: value * 257).convert("I;16").save(path, transparency=0)
+    verify(*convert(path), LONG)
+
+
+@pytest.mark.parametrize("side", [85, 529, 1021])
+def test_fine_patterns_in_a_picture_are_as_their_pdf(tmp_path: Path, side: int) -> None:
+    """Of a size that no whole number divides, so that the two libraries shrink it each in its own way."""
+    image = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(image)
+    for y in range(3, side, 11):
+        for x in range(3, side, 11):
+            draw.ellipse((x, y, x + 1 + x * 9 // side, y + 1 + y * 9 // side), fill="black")
+    path = tmp_path / "a.png"
+    image.save(path)
+    verify(*convert(path), LONG)
+
+
+def test_cmyk_is_as_its_pdf_in_any_colour(tmp_path: Path) -> None:
+    """Where Pillow has the purest blue and green, PDF readers have those of ink."""
+    ramps = Image.linear_gradient("L").resize((400, 400))
+    inks = [ramps, ramps.rotate(90), ramps.rotate(180), Image.new("L", ramps.size, 0)]
+    path = tmp_path / "a.tif"
+    Image.merge("CMYK", inks).save(path, compression="tiff_lzw")
+    verify(*convert(path), LONG)
+
+
+@pytest.mark.parametrize("colors", [1, 3, 4])
+def test_a_tiff_that_pillow_misreads_is_not_refused_for_it(tmp_path: Path, colors: int) -> None:
+    path = tmp_path / "a.tif"
+    if colors == 1:
+        # An orientation that is stored in a byte, and nothing that says whether 0 is black.
+        written = tiff_bytes([(page().convert("L").tobytes(), 850, 1100, Layout(orientation=8))])
+        for tag, other in (((274, 3, 1, 8), (274, 1, 1, 8)), ((262, 3, 1, 1), (263, 3, 1, 1))):
+            assert written.count(struct.pack("<HHII", *tag)) == 1
+            written = written.replace(struct.pack("<HHII", *tag), struct.pack("<HHII", *other))
+        path.write_bytes(written)
+    else:
+        values = np.asarray(page().convert({3: "RGB", 4: "CMYK"}[colors]), np.uint16) * 257
+        kind = {3: "rgb", 4: "separated"}[colors]
+        tifffile.imwrite(path, np.moveaxis(values, 2, 0), photometric=kind, planarconfig="separate")
+    verify(*convert(path), LONG)
+
+
+def test_a_frame_of_a_gif_that_goes_beyond_the_first_has_a_page_of_its_own_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    small, large = (page(size=(side, side)).quantize(256) for side in (200, 300))
+    large = large.convert("RGB").quantize(palette=small)
+    blocks = []
+    for frame in (small, large):
+        frame.save(path, optimize=False)
+        data = path.read_bytes()
+        start = 13 + (3 << 1 + (data[10] & 7))
+        blocks += [data[:start], data[start:-1]]
+    path.write_bytes(blocks[0] + blocks[1] + blocks[3] + b";")
+    sources, options, result = convert(path)
+    verify(sources, options, result, LONG)
+    with pikepdf.open(result.outputs[0]) as pdf:
+        assert [round(float(p.mediabox[2]), 2) for p in pdf.pages] == [48, 72]
+    with pytest.raises(EngineFailed, match="page 2 is"):
+        verify([replace(sources[0], path=single(tmp_path, small))], options, result, LONG)
+
+
+def single(folder: Path, image: Image.Image) -> Path:
+    """A GIF of one frame."""
+    path = folder / "single.gif"
+    image.save(path)
+    return path
 
 
 ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -98,7 +169,7 @@ ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["1", "RGB"])
+@pytest.mark.parametrize("mode", ["1", "RGB", "CMYK"])
 @pytest.mark.parametrize("change", ALTERED)
 def test_a_page_that_looks_different_is_found(tmp_path: Path, change: str, mode: str) -> None:
     path = tmp_path / "a.tif"

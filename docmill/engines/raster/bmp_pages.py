@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def open_bmp(path: Path, options: EngineOptions) -> PageSource:
     """The page of a BMP file; raises `CorruptDocument` where its header is broken."""
     try:
-        with open_picture(path, formats=("BMP",)):
+        with open_picture(path, formats=("BMP", "DIB")):
             return PicturePages(path, options)
     except (CorruptDocument, UnknownFormat):
         return BmpPages(path, options)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
+
+from docmill.engines.verify.compare import Tolerance, from_cmyk
 
 # What Pillow raises on damaged files, and on those that it would need too much memory for.
 _UNREADABLE = (
     *(OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError),
     *(AttributeError, MemoryError, struct.error, zlib.error),
 )
-# Modes whose colours Pillow turns into RGB as a PDF reader does; others are compared with a wide tolerance.
+# Modes whose colours Pillow turns into RGB as a PDF reader does.
 _EXACT_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "P", "PA"})
-_ORIENTATION = 274
+_BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR, _SUBSAMPLING = 258, 262, 274, 284, 530
+_SEPARATE_PLANES = 2
 # Large pictures are first shrunk by a whole number, which takes a fifth of the time, to this many times their
 # size: with fewer, Pillow's mean of what is left is off by as much as docmill looks for.
 _GAP = 6.0
@@ -27,10 +31,10 @@ _GAP = 6.0
 
 @dataclass(frozen=True, slots=True)
 class SmallPicture:
-    """A page drawn small, in RGB; `is_exact` where its colours are as any reader shows them."""
+    """A page drawn small, in RGB, and how near its colours are to what a PDF reader shows."""
 
     image: Image.Image
-    is_exact: bool = True
+    tolerance: Tolerance = Tolerance.CLOSE
 
 
 class ImagePages:
@@ -44,14 +48,17 @@ class ImagePages:
     def close(self) -> None:
         self._stack.close()
 
-    def drawn(self, index: int, size: tuple[int, int], shown: tuple[int, int] | None) -> SmallPicture | None:
+    def drawn(
+        self, index: int, size: tuple[int, int], shown: tuple[int, int] | None, *, slowly: bool = False
+    ) -> SmallPicture | None:
         """A frame, upright, on white and shrunk to `size`; None where Pillow cannot tell, or where it is not
-        `shown` pixels wide and high: Pillow takes thumbnails in a TIFF for pages."""
+        `shown` pixels wide and high: Pillow takes thumbnails in a TIFF for pages. `slowly`, every pixel
+        counts as much as another."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                return self._drawn(index, size, shown)
+                return self._drawn(index, size, shown, slowly)
             except _UNREADABLE:
                 return None
             finally:
@@ -73,20 +80,24 @@ class ImagePages:
         dpi = self._frame(index).info.get("dpi")
         return (float(dpi[0]), float(dpi[1])) if dpi else None
 
-    def _drawn(self, index: int, size: tuple[int, int], shown: tuple[int, int] | None) -> SmallPicture | None:
+    def _drawn(
+        self, index: int, size: tuple[int, int], shown: tuple[int, int] | None, slowly: bool
+    ) -> SmallPicture | None:
         image = self._frame(index)
-        if shown and sorted(image.size) != sorted(shown):
+        if (shown and sorted(image.size) != sorted(shown)) or _is_misread(image):
             return None
-        # JPEG is decoded at a fraction of its size, in an eighth of the time.
-        image.draft(None, (4 * size[0], 4 * size[1]))
+        if not slowly:
+            # JPEG is decoded at a fraction of its size, in an eighth of the time.
+            image.draft(None, (4 * size[0], 4 * size[1]))
         # Loaded first: a TIFF turns itself then, and would be turned again.
         image.load()
         is_turned = image.getexif().get(_ORIENTATION, 1) != 1
         upright = ImageOps.exif_transpose(image) if is_turned else image
-        is_exact = upright.mode in _EXACT_MODES and "icc_profile" not in image.info
-        is_exact = is_exact and abs(float(image.info.get("gamma") or 0.45455) - 0.45455) < 0.01
+        tolerance = _tolerance(image, upright.mode)
+        if upright.mode == "CMYK":
+            return SmallPicture(from_cmyk(upright, size), tolerance)
         if upright.mode.startswith(("I", "F")):
-            if not upright.mode.startswith("I;16"):
+            if not upright.mode.startswith("I;16") or "transparency" in upright.info:
                 return None
             upright = upright.point(lambda value: value / 256).convert("L")
         if upright.has_transparency_data:
@@ -97,8 +108,8 @@ class ImagePages:
             upright = upright.convert("L")
         elif upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")
-        small = upright.resize(size, Image.Resampling.BOX, reducing_gap=_GAP)
-        return SmallPicture(small.convert("RGB"), is_exact)
+        small = upright.resize(size, Image.Resampling.BOX, reducing_gap=None if slowly else _GAP)
+        return SmallPicture(small.convert("RGB"), tolerance)
 
     def _frame(self, index: int) -> Image.Image:
         if len(self._paths) > 1:
@@ -116,3 +127,29 @@ class ImagePages:
             from PIL import TiffImagePlugin  # noqa: F401 (registers itself)
         file.seek(0)
         return self._stack.enter_context(Image.open(file))
+
+
+def _tolerance(image: Image.Image, mode: str) -> Tolerance:
+    gamma = float(image.info.get("gamma") or 0.45455)
+    if "icc_profile" in image.info or abs(gamma - 0.45455) >= 0.01:
+        return Tolerance.WIDE
+    if mode == "CMYK":
+        return Tolerance.INK
+    return Tolerance.CLOSE if mode in _EXACT_MODES else Tolerance.WIDE
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Whether it is of a kind of TIFF that Pillow shows otherwise than libtiff or TIFF 6.0."""
+    if image.format != "TIFF":
+        return False
+    tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(_BITS, (1,))
+    return (
+        # Without it, libtiff takes 0 for black.
+        _PHOTOMETRIC not in tags
+        # Pillow knows no orientation that is stored in a byte.
+        or not isinstance(tags.get(_ORIENTATION, 1), int)
+        # The planes' bytes, and chroma between samples that are not compressed.
+        or (tags.get(_PLANAR) == _SEPARATE_PLANES and max(bits) > 8)
+        or (image.mode == "YCbCr" and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1))
+    )
