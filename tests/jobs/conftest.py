@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from docmill import processes
 from docmill.jobs.deployments import deploy_convert, ensure_work_pool
 from docmill.jobs.embedded import EmbeddedRunner
+from docmill.jobs.models import StatusJobData
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.options import ConvertOptions
 from docmill.request import ConvertRequest
@@ -32,6 +35,8 @@ from servers import DRILL, PrefectServer, prefect_server, server_folder, worker
 
 sys.path.insert(0, str(DRILL))
 import docmill_drill
+
+SECONDS = 120
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +89,6 @@ class Way:
 
 @pytest.fixture(scope="module", params=["embedded", "docmill", "process"])
 def way(request: pytest.FixtureRequest, server: PrefectServer) -> Iterator[Way]:
-    import asyncio
-
     name = request.param
     with use(server), ExitStack() as stack:
         settings = Settings.from_env()
@@ -115,3 +118,45 @@ def drill(bmp: Path, tmp_path: Path):
         return ConvertRequest(sources=(str(bmp),), target=str(tmp_path / target), options=options)
 
     return make
+
+
+class Jobs:
+    """A pool of its own, a runner that submits to it, and short ways to ask."""
+
+    def __init__(self, pool: str, runner: StatusJobDataRunner) -> None:
+        self.pool, self.runner = pool, runner
+
+    def submit(self, request):
+        job = self.runner.submit(request)
+        return (job.user_token, job.job_token), job.flow_run_id
+
+    def until(self, pair, wanted):
+        return until(self, pair, wanted)
+
+    def states(self, flow_run_id) -> list[str]:
+        async def read():
+            async with get_client() as client:
+                states = await client.read_flow_run_states(flow_run_id)
+                return [state.name for state in sorted(states, key=lambda state: state.timestamp)]
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def jobs(api, request):
+    pool = f"pool-{request.node.name.replace('[', '-').rstrip(']')}"
+    asyncio.run(deploy(pool, "docmill", reruns=1))
+    with StatusJobDataRunner(deployment=pool) as runner:
+        yield Jobs(pool, runner)
+
+
+def until(way, pair, wanted) -> StatusJobData:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        status = way.runner.query_convert_job_status(*pair)
+        assert status is not None
+        if wanted(status):
+            return status
+        assert not status.is_completed, status
+        time.sleep(0.05)
+    raise AssertionError(f"not within {SECONDS} s: {status}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
 from campaign import LONGEST, campaign, sandbox_processes
+from conftest import SECONDS, until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.states import Cancelling
@@ -20,7 +20,6 @@ from docmill.jobs.tokens import new_job_token
 
 TIFF_PAGES = 3
 USER = "Zoë 字"
-SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +35,6 @@ def tiff(tmp_path_factory):
 def submit(way, request, **more):
     job = way.runner.submit(request, user_token=USER, **more)
     return (job.user_token, job.job_token), job.flow_run_id
-
-
-def until(way, pair, wanted) -> StatusJobData:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        status = way.runner.query_convert_job_status(*pair)
-        assert status is not None
-        if wanted(status):
-            return status
-        assert not status.is_completed, status
-        time.sleep(0.05)
-    raise AssertionError(f"not within {SECONDS} s: {status}")
 
 
 def at_page(number):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from campaign import sandbox_processes
-from conftest import deploy, use
+from conftest import SECONDS, Jobs, deploy, use
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled, Cancelling, Pending, Running
 from servers import free_port, server_folder, worker
-from test_contract import is_aborted, until
+from test_contract import is_aborted
 
 from docmill.errors import JobAborted
 from docmill.flows.convert import convert_document
@@ -33,37 +33,6 @@ from docmill.request import ConvertOutcome
 # A job goes on for this long without contact; it is recovered after 1.5 times that. The default is 60 s.
 CONTACT = 4.0
 FAST = {"DOCMILL_CONTACT_TIMEOUT": str(CONTACT)}
-SECONDS = 120
-
-
-class Jobs:
-    """A pool of its own, a runner that submits to it, and short ways to ask."""
-
-    def __init__(self, pool: str, runner: StatusJobDataRunner) -> None:
-        self.pool, self.runner = pool, runner
-
-    def submit(self, request):
-        job = self.runner.submit(request)
-        return (job.user_token, job.job_token), job.flow_run_id
-
-    def until(self, pair, wanted):
-        return until(self, pair, wanted)
-
-    def states(self, flow_run_id) -> list[str]:
-        async def read():
-            async with get_client() as client:
-                states = await client.read_flow_run_states(flow_run_id)
-                return [state.name for state in sorted(states, key=lambda state: state.timestamp)]
-
-        return asyncio.run(read())
-
-
-@pytest.fixture
-def jobs(api, request):
-    pool = f"pool-{request.node.name.replace('[', '-').rstrip(']')}"
-    asyncio.run(deploy(pool, "docmill", reruns=1))
-    with StatusJobDataRunner(deployment=pool) as runner:
-        yield Jobs(pool, runner)
 
 
 def gone(flow_run_id) -> bool:
@@ -223,20 +192,6 @@ def test_sigterm_hands_back_what_takes_too_long(jobs, server, drill, tmp_path):
         assert jobs.runner.wait(*pair, SECONDS).job_status is JobStatus.SUCCESS
     assert not {"Crashed", "Failed", "Cancelled"} & set(jobs.states(flow_run_id))
     assert (tmp_path / "out.dds").read_text().endswith("whole\n")
-
-
-def test_a_worker_runs_no_more_than_its_limit(jobs, server, drill):
-    with worker(server, jobs.pool, limit=1):
-        pairs = [jobs.submit(drill("pages=6 pause=0.1", target=f"{n}.dds"))[0] for n in range(3)]
-        most = 0
-        while True:
-            all_jobs = [jobs.runner.query_convert_job_status(*pair) for pair in pairs]
-            most = max(most, sum(job.job_status_message.startswith(("conv", "publ")) for job in all_jobs))
-            if all(job.is_completed for job in all_jobs):
-                break
-            time.sleep(0.05)
-    assert most == 1
-    assert all(job.job_status is JobStatus.SUCCESS for job in all_jobs)
 
 
 def test_other_flows_are_refused(jobs, server):
