@@ -110,7 +110,8 @@ def _pages(image: Image.Image) -> list[int]:
 
 def _frames(source: Path, image: Image.Image, places: list[int]) -> Iterator[Frame]:
     for index in places:
-        image.seek(index)
+        if len(places) > 1:
+            image.seek(index)
         pixels = _by_tifffile(source, index) if image.format == "TIFF" else None
         if pixels is None:
             pixels = image.copy()
@@ -157,7 +158,8 @@ def _by_tifffile(source: Path, index: int) -> Image.Image | None:
         if not isinstance(page, tifffile.TiffPage) or page.photometric not in (0, 1, 2, 5):
             return None
         planes = page.bitspersample == 16 and page.planarconfig == 2
-        gray = page.samplesperpixel == 1 and (page.bitspersample > 8 or 262 not in page.tags)
+        unsaid = 262 not in page.tags and page.compression not in (2, 3, 4)
+        gray = page.samplesperpixel == 1 and (page.bitspersample > 8 or unsaid)
         if not planes and not gray:
             return None
         samples = page.asarray()
