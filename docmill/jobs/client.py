@@ -277,11 +277,11 @@ async def abort_run(client: PrefectClient, flow_run_id: uuid.UUID, message: str)
         )
         if result.status is not SetStateStatus.ACCEPT:
             return
-        # A run that waits to be run again keeps the id of its old process, so Prefect does not see that
-        # nobody is there to act on Cancelling; the state before tells.
+        # A run that waits to be run again or resumed keeps the id of its old process, so Prefect does not see
+        # that nobody is there to act on Cancelling; the state before tells.
         states = await client.read_flow_run_states(flow_run_id)
         before = sorted(states, key=lambda state: state.timestamp)[-2:-1]
-        if before and before[0].is_scheduled():
+        if before and (before[0].is_scheduled() or before[0].is_paused()):
             await client.set_flow_run_state(flow_run_id, Cancelled(message=message))
     except ObjectNotFound:
         pass

@@ -153,7 +153,9 @@ async def _execute(run: FlowRun, flow: Flow[..., Any]) -> State[Any] | None:
     ending = Ending(run.id)
     current_ending.set(ending)
     try:
-        state = await run_flow_async(flow, flow_run=run, parameters=run.parameters, return_type="state")
+        state = await run_flow_async(
+            flow, flow_run=_unobserved(run), parameters=run.parameters, return_type="state"
+        )
     except (Abort, Pause) as signal:
         log.info("flow run %s: %s", run.id, signal)
         return await _settle(ending, None)
@@ -167,17 +169,28 @@ async def _execute(run: FlowRun, flow: Flow[..., Any]) -> State[Any] | None:
     return await _settle(ending, state)
 
 
+def _unobserved(run: FlowRun) -> FlowRun:
+    """The flow run as Prefect's engine is given it: without its deployment, which the engine reads again.
+
+    For a run of a deployment the engine starts a thread, an event loop and a subscription that look whether
+    the run was suspended, and holds up the loop of all jobs while they start and end. `docmill.jobs.watch`
+    looks for that as well, with one subscription for all.
+    """
+    return run.model_copy(update={"deployment_id": None})
+
+
 async def _settle(ending: Ending, state: State[Any] | None) -> State[Any] | None:
     """See to it that a run whose engine has ended does not stay Cancelling for ever.
 
-    An abort that came after the point of no return is one too many: the run is Completed.
+    An abort or a suspension that came after the point of no return is one too many: the run is Completed.
     """
     if state is not None and state.is_final():
         return state
     async with get_client() as client:
         try:
             run = await client.read_flow_run(ending.flow_run_id)
-            if run.state and run.state.is_cancelling():
+            late = ending.completed and run.state and run.state.is_paused()
+            if late or (run.state and run.state.is_cancelling()):
                 end = again(ending.completed) if ending.completed else Cancelled(message="aborted")
                 await client.set_flow_run_state(run.id, end, force=end.is_completed())
                 run = await client.read_flow_run(run.id)

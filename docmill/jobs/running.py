@@ -171,7 +171,8 @@ async def _must_hold(job: RunningJob) -> None:
             return
     if job.abort.reason is AbortReason.ABORTED:
         return
-    log.warning("flow run %s is no longer this process's: %s", job.flow_run_id, job.abort.reason)
+    level = logging.INFO if job.abort.reason is AbortReason.SUSPENDED else logging.WARNING
+    log.log(level, "flow run %s is no longer this process's: %s", job.flow_run_id, job.abort.reason)
     raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
 
 

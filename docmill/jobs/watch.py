@@ -1,4 +1,4 @@
-"""Notices that a running job is to stop: aborted, deleted, or taken over by another process.
+"""Notices that a running job is to stop: aborted, suspended, deleted, or taken over by another process.
 
 One watcher serves all the flow runs of an event loop: a subscription to Prefect's events (15 to 40 ms from
 the abort to here), with a slow poll behind it for what the subscription misses, such as a deleted run.
@@ -30,6 +30,8 @@ POLL_SECONDS = 5.0
 RECONNECT_SECONDS = 1.0
 _PAGE = 200
 _RESOURCE = "prefect.flow-run."
+# Prefect's name of the state that Suspend sets, in its UI or by `suspend_flow_run`.
+_SUSPENDED = "Suspended"
 
 
 class AbortReason(StrEnum):
@@ -43,6 +45,8 @@ class AbortReason(StrEnum):
     """The run was given up for dead and recovered: whatever it does now belongs to another process."""
     LOST = "lost"
     """The API was out of reach for so long that the run may be recovered elsewhere at any moment."""
+    SUSPENDED = "suspended"
+    """Somebody suspended it: it begins anew once it is resumed."""
     STOPPED = "stopped"
     """This process ends; its executor hands the run back."""
 
@@ -97,6 +101,7 @@ class _Watcher:
     def __init__(self) -> None:
         self._events: dict[UUID, AbortEvent] = {}
         self._users = 0
+        self._look = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
@@ -131,7 +136,7 @@ class _Watcher:
 
     async def _listen(self) -> None:
         # Connecting takes a moment; the subscription begins with the events of the minute before.
-        wanted = EventNameFilter(name=["prefect.flow-run.Cancelling", "prefect.flow-run.Cancelled"])
+        wanted = EventNameFilter(name=[_RESOURCE + name for name in ("Cancelling", "Cancelled", _SUSPENDED)])
         while True:
             try:
                 async with get_events_subscriber(
@@ -145,13 +150,19 @@ class _Watcher:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _note(self, event: Event) -> None:
+        if event.event == _RESOURCE + _SUSPENDED:
+            # Of the minute before, perhaps, and the run has been resumed.
+            self._look.set()
+            return
         with suppress(ValueError):
             self.trigger(UUID(event.resource.id.removeprefix(_RESOURCE)), AbortReason.ABORTED)
 
     async def _poll(self) -> None:
         async with get_client() as client:
             while True:
-                await asyncio.sleep(POLL_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._look.wait(), POLL_SECONDS)
+                self._look.clear()
                 asked = dict(self._events)
                 try:
                     ids = list(asked)
@@ -174,6 +185,8 @@ def _reason_to_stop(run: FlowRun | None) -> AbortReason | None:
     match run.state_type:
         case StateType.CANCELLING | StateType.CANCELLED:
             return AbortReason.ABORTED
+        case StateType.PAUSED if run.state_name == _SUSPENDED:
+            return AbortReason.SUSPENDED
         case StateType.RUNNING | StateType.PAUSED:
             return None
         case _:

@@ -15,6 +15,7 @@ from pathlib import Path
 from docmill.errors import DestinationForbidden, DestinationFull, InvalidJobData, MissingExtra
 from docmill.jobs.local import LOCK, NOTE, DataLock, Running, answers
 from docmill.settings import Settings, variable
+from docmill.up import server
 from docmill.up.postgres import Postgres
 from docmill.up.supervisor import Part, Supervisor
 from docmill.up.workers import worker_part
@@ -140,12 +141,11 @@ class _Installation:
             command=[sys.executable, "-P", "-m", "docmill.up.server", str(self.port), *database],
             log=self.logs / "server.log",
             environment=self._client()
+            | server.SETTINGS
             | {
                 "PREFECT_API_DATABASE_CONNECTION_URL": self._database_url,
-                "PREFECT_API_DATABASE_TIMEOUT": "60",
                 "PREFECT_SERVER_API_HOST": "127.0.0.1",
                 "PREFECT_SERVER_API_PORT": str(self.port),
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 # A page of another site, open in the browser, may not talk to this server.
                 "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.url,
                 "PREFECT_SERVER_UI_API_URL": self.api_url,

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from docmill.up.server import SETTINGS
+
 DRILL = Path(__file__).parent / "drill"
 START_SECONDS = 120
 
@@ -58,12 +60,15 @@ def start_server(
     folder: Path, database: str, port: int
 ) -> Iterator[tuple[PrefectServer, subprocess.Popen[bytes]]]:
     """A server on a database that is there, and its process."""
-    environment = os.environ | {
-        "PREFECT_HOME": str(folder / "home"),
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
+    environment = (
+        os.environ
+        | SETTINGS
+        | {
+            "PREFECT_HOME": str(folder / "home"),
+            "PREFECT_API_DATABASE_CONNECTION_URL": database,
+            "DO_NOT_TRACK": "1",
+        }
+    )
     environment.pop("PREFECT_API_URL", None)
     log = folder / f"server-{time.monotonic_ns()}.log"
     command = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
