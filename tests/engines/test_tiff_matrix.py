@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pikepdf
 import pytest
 import tifffile
+from PIL import Image
 
 from docmill.engines.base import EngineOptions, EngineResult
 from docmill.engines.raster_to_pdf import RasterToPdf
@@ -62,6 +64,25 @@ def test_samples_of_every_layout(tmp_path: Path, name: str, kind: str, planar: s
     tifffile.imwrite(source, data, photometric="rgb", planarconfig=planar, **LAYOUTS[name])
     wanted = np.rint(samples.astype(float) * 65535) if kind == "f4" else samples
     assert np.array_equal(stored(convert(source)), wanted)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "jpeg"])
+def test_ycbcr_in_separate_planes(tmp_path: Path, compression: str | None) -> None:
+    red = Image.linear_gradient("L").resize((40, 30))
+    rgb = Image.merge("RGB", (red, red.rotate(90, expand=True).resize((40, 30)), red.rotate(180)))
+    planes = np.moveaxis(np.asarray(rgb.convert("YCbCr")), 2, 0)
+    source = tmp_path / "in.tif"
+    how = {"photometric": "ycbcr", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(source, planes, subsampling=(1, 1), **how)
+    off = np.abs(stored(convert(source)).astype(int) - np.asarray(rgb))
+    assert off.max() <= (3 if compression != "jpeg" else 40)
+    # The same planes, named as if the chroma were smaller: no plane has the pixels of that.
+    subsampled = source.read_bytes().replace(
+        struct.pack("<HHIHH", 530, 3, 2, 1, 1), struct.pack("<HHIHH", 530, 3, 2, 2, 2)
+    )
+    source.write_bytes(subsampled)
+    with pytest.raises(UnsupportedConversion, match="subsampled YCbCr in separate planes"):
+        convert(source)
 
 
 @pytest.mark.parametrize("kind", ["u2", "u4", "f2", "f8"])

@@ -113,7 +113,13 @@ def _unknown_colors(image: TiffImage) -> str:
         return f"Lab of {bits} bits"
     if photometric == Photometric.YCBCR and (bits != 8 or image.samples != 3):
         return f"YCbCr of {image.samples} samples of {bits} bits"
+    if photometric == Photometric.YCBCR and image.planar == 2 and _subsampling(image) != (1, 1):
+        return "subsampled YCbCr in separate planes"
     return ""
+
+
+def _subsampling(image: TiffImage) -> tuple[int, ...]:
+    return image.directory.numbers(Tag.YCBCR_SUBSAMPLING) or (2, 2)
 
 
 def _unknown_coding(image: TiffImage) -> str:
@@ -138,8 +144,10 @@ def _unknown_coding(image: TiffImage) -> str:
 
 def _pillow_knows(image: TiffImage) -> bool:
     """Whether Pillow reads this layout, and reads it right."""
-    if image.compression == Compression.OLD_JPEG or image.photometric == Photometric.YCBCR:
+    if image.compression == Compression.OLD_JPEG:
         return True
+    if image.photometric == Photometric.YCBCR:
+        return image.planar == 1
     extras = image.extra_samples[: image.samples]
     known = (
         extras in _KNOWN_EXTRAS.get(image.photometric, ())

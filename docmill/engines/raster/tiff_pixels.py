@@ -12,13 +12,14 @@ from docmill.engines.raster.tiff_decode import CHANNELS
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.engines.raster.tiff_samples import samples
 from docmill.engines.raster.wide import Wide, sixteen_bit, value_range
-from docmill.tiff_tags import Photometric, SampleFormat
+from docmill.tiff_tags import Photometric, SampleFormat, Tag
 
 _ASSOCIATED = 1
 # 999 is what an old drawing program wrote for alpha.
 _ALPHA = (1, 2, 999)
 _SPACES: dict[int, str] = {
     Photometric.RGB: "RGB",
+    Photometric.YCBCR: "RGB",
     Photometric.SEPARATED: "CMYK",
     Photometric.CIELAB: "LAB",
     Photometric.ICCLAB: "LAB",
@@ -45,6 +46,8 @@ def _pixels(image: TiffImage) -> Image.Image | Wide:
         return _of_palette(image, colors[:, :, 0], alpha)
     if image.photometric == Photometric.ITULAB:
         colors = _itu_lab(colors)
+    if image.photometric == Photometric.YCBCR:
+        colors = _rgb_of_ycbcr(image, colors)
     is_bare = image.sample_format == SampleFormat.FLOAT or image.bits > 16 or colors.dtype.kind == "i"
     if is_bare and count == 1 and alpha is None:
         return _bare_gray(colors[:, :, 0], inverted=image.photometric == Photometric.MIN_IS_WHITE)
@@ -117,6 +120,18 @@ def _divided(colors: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     below = np.maximum(alpha, 1)[:, :, None].astype(np.uint32)
     divided: NDArray[Any] = np.minimum((colors.astype(np.uint32) * most + below // 2) // below, most)
     return divided.astype(colors.dtype)
+
+
+def _rgb_of_ycbcr(image: TiffImage, colors: NDArray[Any]) -> NDArray[np.uint8]:
+    """YCbCr of 8 bits in full range (TIFF 6.0, section 21; the coefficients of BT.601 if none are named)."""
+    named = image.directory.reals(Tag.YCBCR_COEFFICIENTS)
+    red, green, blue = named if len(named) == 3 and all(each > 0 for each in named) else (0.299, 0.587, 0.114)
+    y, cb, cr = np.moveaxis(colors.astype(np.float32), 2, 0)
+    r = y + (cr - 128) * (2 - 2 * red)
+    b = y + (cb - 128) * (2 - 2 * blue)
+    g = (y - red * r - blue * b) / green
+    rgb: NDArray[np.uint8] = np.stack((r, g, b), 2).round().clip(0, 255).astype(np.uint8)
+    return rgb
 
 
 def _unsigned_lab(image: TiffImage, colors: NDArray[Any]) -> NDArray[Any]:
