@@ -41,6 +41,8 @@ from docmill.tiff_tags import Tag
 # Descriptions that travel with a page: ImageDescription, Make, Model, DateTime, Artist, Copyright.
 _TEXTS = (270, 271, 272, 306, 315, 33432)
 _ORIENTATION = 274
+# Those of PNG's text chunks that are descriptions as well, by their keywords (PNG, third edition, 11.3.3.2).
+_PNG_TEXTS = {"Title": 270, "Description": 270, "Author": 315, "Copyright": 33432}
 TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -275,8 +277,10 @@ def _described(texts: dict[int, bytes]) -> bytes:
 def _texts(image: Image.Image) -> dict[int, bytes]:
     found = {}
     exif = image.getexif()
+    chunks = getattr(image, "text", {})
+    named = {tag: chunks[keyword] for keyword, tag in _PNG_TEXTS.items() if keyword in chunks}
     for tag in _TEXTS:
-        value = exif.get(tag)
+        value = exif.get(tag) or named.get(tag)
         if isinstance(value, str) and (text := value.rstrip("\0 ")):
             found[tag] = text.encode("utf-8", "replace").replace(b"\0", b" ")
     return found

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps, ImageSequence
+from PIL.PngImagePlugin import PngInfo
 
 from docmill.engines.base import EngineOptions, EngineResult
 from docmill.engines.raster_to_raster import RasterToRaster
@@ -355,6 +356,23 @@ def test_what_a_tiff_says_of_itself_is_kept(tmp_path, to):
     with Image.open(made) as image:
         exif = image.getexif()
         assert {tag: exif.get(tag) for tag in said} == said
+
+
+@pytest.mark.parametrize("to", ["png", "jpeg", "webp", "tiff"])
+def test_what_a_png_says_of_itself_is_kept(tmp_path, to):
+    chunks = PngInfo()
+    chunks.add_text("Title", "A map")
+    chunks.add_itxt("Author", "Ann")
+    chunks.add_text("Copyright", "(c) Ann", zip=True)
+    picture("RGB").save(tmp_path / "a.png", pnginfo=chunks)
+    (made,) = convert(tmp_path / "a.png", to, tmp_path / "out").outputs
+    with Image.open(made) as image:
+        exif = image.getexif()
+        assert {tag: exif.get(tag) for tag in (270, 315, 33432)} == {
+            270: "A map",
+            315: "Ann",
+            33432: "(c) Ann",
+        }
 
 
 def test_pages_cut_off_from_a_file_are_a_failure_of_the_job(tmp_path, many):
