@@ -58,14 +58,25 @@ class Run:
             name = f"{Path(str(source)).name} -> {target.rpartition('.')[2]}"
             runs = client.read_flow_runs()
             self.flow_run: FlowRun = max((r for r in runs if r.name == name), key=lambda run: run.created)
-            only = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run.id]))
-            self.task_runs: dict[str, TaskRun] = {
-                run.name: run for run in client.read_task_runs(flow_run_filter=only)
-            }
+            self.task_runs = _task_runs(client, self.flow_run.id)
             self.artifacts: list[Artifact] = client.read_artifacts(artifact_filter=_of(self.flow_run.id))
 
     def left_in_scratch(self) -> bool:
         return (self.scratch / str(self.flow_run.id)).exists()
+
+
+def _task_runs(client, flow_run_id: UUID) -> dict[str, TaskRun]:
+    """By their names. The server stores them in bulk, a second late at most."""
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    before = None
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        runs = {run.name: run for run in client.read_task_runs(flow_run_filter=only)}
+        if runs and runs == before and all(run.state.is_final() for run in runs.values()):
+            return runs
+        before = runs
+        time.sleep(1.2)
+    raise AssertionError(f"its tasks do not end: {before}")
 
 
 def _progress(client, while_running: subprocess.Popen[str]) -> Iterator[float]:
