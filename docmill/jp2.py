@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from mmap import mmap
 
 from docmill.errors import CorruptDocument
@@ -73,6 +74,33 @@ def wrapped(data: Buffer, picture: Jp2) -> Iterator[bytes]:
     yield SIGNATURE + _box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + _box(b"jp2h", header + color)
     yield struct.pack(">I4s", 0, b"jp2c")  # a length of 0: to the end of the file
     yield bytes(data[picture.start : picture.end])
+
+
+def with_metadata(data: bytes, dpi: tuple[float, float] | None, icc_profile: bytes) -> bytes:
+    """A JP2 file with its resolution (I.5.3.7.1) and ICC profile (I.5.3.3) in its header, where given."""
+    out = []
+    for kind, start, end in _boxes(data, 0, len(data)):
+        body = data[start:end]
+        if kind == b"jp2h":
+            boxes = [(inner, body[at:stop]) for inner, at, stop in _boxes(body, 0, len(body))]
+            if icc_profile:
+                color = (b"colr", b"\2\0\0" + icc_profile)
+                boxes = [color if inner == b"colr" else (inner, part) for inner, part in boxes]
+            if dpi:
+                boxes.append((b"res ", _box(b"resc", _capture_resolution(*dpi))))
+            body = b"".join(_box(inner, part) for inner, part in boxes)
+        out.append(_box(kind, body))
+    return b"".join(out)
+
+
+def _capture_resolution(x: float, y: float) -> bytes:
+    """Points of the grid a metre, down and across: each a fraction of 16 bit numbers times a power of ten."""
+    exponent = 2
+    unit = Fraction("0.0254") * 10**exponent
+    exact = [Fraction(side).limit_denominator(10**6) / unit for side in (y, x)]
+    parts = [each.limit_denominator(max(1, min(0xFFFF, int(0xFFFF / each)))) for each in exact]
+    numbers = [number for part in parts for number in (part.numerator, part.denominator)]
+    return struct.pack(">HHHHbb", *numbers, exponent, exponent)
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

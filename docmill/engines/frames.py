@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
 from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
-from docmill.formats import PNG, TIFF
+from docmill.formats import JP2, PNG, TIFF
+from docmill.jp2 import read_jp2
 from docmill.options import Frames
 from docmill.pictures import (
     check_page_count,
@@ -133,7 +134,7 @@ class PictureFile:
                 wide=wide,
                 dpi=None,
                 orientation=1,
-                icc=image.info.get("icc_profile") or b"",
+                icc=image.info.get("icc_profile") or self._jp2_profile(),
                 exif=_exif(image, texts),
                 texts=texts,
             )
@@ -186,6 +187,18 @@ class PictureFile:
             elif self.count > 1:
                 image.seek(number - 1)
             yield image
+
+    def _jp2_profile(self) -> bytes:
+        """The ICC profile of a JPEG 2000 file, which Pillow does not tell."""
+        if self._options.mime_type != JP2.mime_type:
+            return b""
+        with (
+            suppress(CorruptDocument),  # where what can be decoded of a damaged file is asked for
+            self._path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            return read_jp2(data).icc_profile or b""
+        return b""
 
     def _wide(self) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:

@@ -139,6 +139,22 @@ def read_wide(path: Path) -> np.ndarray:
     return read.reshape(*read.shape[:2], -1)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_2000_keeps_resolution_and_profile(tmp_path, mode):
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if mode == "RGB" else None
+    image = picture(mode)
+    image.save(tmp_path / "a.png", dpi=(300, 150), icc_profile=icc)
+    (path,) = convert(tmp_path / "a.png", "jp2", tmp_path / "out").outputs
+    same(path, image)
+    with Image.open(path) as made:
+        assert made.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+    # Pillow does not tell the profile of JPEG 2000: it comes back through docmill.
+    (path,) = convert(path, "png", tmp_path / "back").outputs
+    with Image.open(path) as back:
+        assert back.info.get("icc_profile") == icc
+        assert back.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+
+
 def test_alpha_is_kept_or_laid_on_white(tmp_path):
     image = picture("RGBA")
     image.save(tmp_path / "a.png")

@@ -13,6 +13,7 @@ from PIL import Image
 from docmill.engines.output.page import Color, PageImage, Rows
 from docmill.errors import EngineFailed, UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, WEBP, Format, Subsampling
+from docmill.jp2 import with_metadata
 
 # Photographs and scans look the same at it; Pillow's own default, 75, shows halos around text.
 DEFAULT_JPEG_QUALITY = 90
@@ -140,7 +141,10 @@ def _save_jpeg2000(page: PageImage, image: Image.Image, path: Path, quality: int
     if quality is not None:
         # A quality layer is given as its signal-to-noise ratio; 100 is about 50 dB, 75 about 42.
         how = {"irreversible": True, "quality_mode": "dB", "quality_layers": [17 + quality / 3]}
-    image.save(path, "JPEG2000", no_jp2=path.suffix == ".j2k", **how)
+    is_bare = path.suffix == ".j2k"
+    image.save(path, "JPEG2000", no_jp2=is_bare, **how)
+    if not is_bare and (page.dpi or page.icc):
+        path.write_bytes(with_metadata(path.read_bytes(), page.dpi, page.icc))
 
 
 _WRITERS: dict[Format, Callable[[PageImage, Image.Image, Path, int | None], None]] = {
