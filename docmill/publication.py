@@ -90,12 +90,20 @@ def commit(
     """Publish what was staged: the point of no return. `started` is a `time.monotonic` of the run's start."""
     with in_phase(Phase.PUBLISH):
         # First the cache, which can be taken back: what stands at the target is never of a job that failed.
-        kept = _show_in_cache(work, request, staged.document) if staged.document else None
+        # Between the two is the moment that only a kill -9 can hit: then the cache has the new document, with
+        # what it replaced still at its side, so that a rerun that fails brings that back.
+        kept = None
         try:
+            if staged.document:
+                kept = _show_in_cache(work, request, staged.document, revocable=staged.files is not None)
             published = _show_files(staged, kept)
         except BaseException:
-            _take_back(work, request, kept)
+            if staged.document and staged.files:
+                _take_back(work, request)
             raise
+        if kept and kept.replaced:
+            with suppress(DocmillError):  # all is published
+                work.cache().confirm(kept.document_id, work.run_id)
     result = converted.result
     return ConvertOutcome(
         output_uri=published.uri,
@@ -146,13 +154,16 @@ def _stage_in_cache(
     return document
 
 
-def _show_in_cache(work: Workspace, request: ConvertRequest, document: LoadedDocument) -> CachedDocument:
+def _show_in_cache(
+    work: Workspace, request: ConvertRequest, document: LoadedDocument, *, revocable: bool
+) -> CachedDocument:
     return work.cache().put(
         document,
         document_id=request.output_document_id,
         expires=work.expiry(),
         overwrite=request.overwrite,
         run_id=work.run_id,
+        revocable=revocable,
     )
 
 
@@ -164,8 +175,8 @@ def _show_files(staged: StagedOutput, kept: CachedDocument | None) -> PublishedO
     return PublishedOutput(uri=uri, files=(uri,), size=kept.size, sha256=kept.sha256)
 
 
-def _take_back(work: Workspace, request: ConvertRequest, kept: CachedDocument | None) -> None:
-    """Forget a document that was kept a moment ago, unless it may stand for one that was there before."""
-    if kept and not request.overwrite and kept.run_id == work.run_id:
-        with suppress(DocmillError):
-            work.cache().delete(kept.document_id)
+def _take_back(work: Workspace, request: ConvertRequest) -> None:
+    """Bring the cache to what it was before."""
+    assert request.output_document_id is not None
+    with suppress(DocmillError):  # the failure that led here is the one to tell
+        work.cache().revoke(request.output_document_id, work.run_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from PIL import Image
 
 from docmill.documents.cache import DocumentCache
 from docmill.documents.load import describe_file
-from docmill.errors import DestinationExists
+from docmill.documents.model import CachedDocument
+from docmill.errors import DestinationExists, DestinationForbidden
 from docmill.facts import DocumentFacts
 from docmill.pipeline import convert_document
 from docmill.request import ConvertRequest
@@ -73,3 +76,65 @@ def test_where_the_target_is_taken_in_the_last_moment_nothing_is_kept(settings, 
     assert target.read_text() == "somebody else's"
     assert "the-output" not in ids(settings)
     assert [path.name for path in target.parent.iterdir()] == ["scan.pdf"]
+
+
+class DestroysTheFolder:
+    """An abort flag, which is looked at between staging and committing: then the target cannot be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def is_set(self) -> bool:
+        if any(path.suffix == "" for path in self._folder.glob(".docmill-*")):
+            self._folder.rename(self._folder.with_name("moved"))
+            self._folder.write_text("no folder any more")
+        return False
+
+
+@pytest.fixture
+def kept_before(settings, tmp_path) -> CachedDocument:
+    other = tmp_path / "other.txt"
+    other.write_text("what was there before")
+    cache = DocumentCache(settings.cache_location)
+    return cache.put(describe_file(other, TEXT), document_id="the-output", run_id="another-run")
+
+
+def content(settings: Settings, document_id: str) -> bytes:
+    with DocumentCache(settings.cache_location).open_local(document_id) as path:
+        return path.read_bytes()
+
+
+def test_what_an_output_replaced_comes_back_where_the_target_fails(settings, request_for_both, kept_before):
+    overwriting = replace(request_for_both, overwrite=True)
+
+    with pytest.raises(DestinationForbidden):
+        convert_document(overwriting, settings, abort=DestroysTheFolder(Path(request_for_both.target).parent))
+
+    assert DocumentCache(settings.cache_location).get("the-output") == kept_before
+    assert content(settings, "the-output") == b"what was there before"
+
+
+def test_what_an_output_replaced_is_let_go_once_it_is_published(settings, request_for_both, kept_before):
+    convert_document(replace(request_for_both, overwrite=True), settings)
+
+    cache = DocumentCache(settings.cache_location)
+    document = cache.get("the-output")
+    assert document.sha256 != kept_before.sha256
+    assert document.replaced is None
+    cache.collect(grace=timedelta(0))
+    assert cache.get("the-output") == document
+
+
+def test_a_document_with_the_same_content_is_as_before_where_the_target_fails(
+    settings, request_for_both, tmp_path
+):
+    elsewhere = replace(request_for_both, target=str(tmp_path / "first.pdf"))
+    convert_document(elsewhere, replace(settings, document_ttl=0))
+    before = DocumentCache(settings.cache_location).get("the-output")
+
+    with pytest.raises(DestinationForbidden):
+        convert_document(
+            request_for_both, settings, abort=DestroysTheFolder(Path(request_for_both.target).parent)
+        )
+
+    assert DocumentCache(settings.cache_location).get("the-output") == before

@@ -74,11 +74,13 @@ class DocumentCache:
         expires: datetime | None = None,
         overwrite: bool = False,
         run_id: str = "",
+        revocable: bool = False,
     ) -> CachedDocument:
         """Keep `doc` until `expires` (for good if None), under a new id unless `document_id` names one.
 
         An id that is in use with the same content, or by the same `run_id`, is the same document: its expiry
         is moved to `expires`. With other content it is `DestinationExists` unless `overwrite` replaces it.
+        What is `revocable` keeps what it replaced, until its run says `confirm` or `revoke`.
         Raises `SourceUnavailable` where the user's file changed since it was loaded.
         """
         document_id = new_document_id() if document_id is None else check_document_id(document_id)
@@ -95,6 +97,8 @@ class DocumentCache:
                     record = _new_record(document_id, doc, expires, run_id)
                 if record.sha256 == doc.sha256 and blob != doc.sha256:
                     record = replace(record, blob=blob)
+                if revocable:
+                    record = replace(record, run_id=run_id, replaced=_before(existing, run_id))
                 try:
                     if self._put(record, doc, create=existing is None):
                         return record
@@ -122,6 +126,26 @@ class DocumentCache:
             if document_id is not None and not overwrite:
                 self._refuse_other(self._find(check_document_id(document_id)), doc, run_id)
             self._upload_if_missing(doc.sha256, doc)
+
+    def revoke(self, document_id: str, run_id: str) -> None:
+        """Undo a revocable `put` of that run, if there was one: what stood there before is there again."""
+        key = meta_key(check_document_id(document_id))
+        with destination_failures(self._shown, phase=Phase.CACHE):
+            record = self._read(document_id)
+            if record is None or record.run_id != run_id:
+                return
+            if record.replaced is None:
+                self._store.delete(key)
+            else:
+                self._store.write(key, write_record(record.replaced))
+
+    def confirm(self, document_id: str, run_id: str) -> None:
+        """Let go of what a revocable `put` of that run replaced."""
+        key = meta_key(check_document_id(document_id))
+        with destination_failures(self._shown, phase=Phase.CACHE):
+            record = self._read(document_id)
+            if record is not None and record.run_id == run_id and record.replaced is not None:
+                self._store.write(key, write_record(replace(record, replaced=None)))
 
     def get(self, document_id: str) -> CachedDocument:
         """The document of that id; raises `SourceNotFound`, also when it has expired."""
@@ -301,6 +325,13 @@ def _new_record(
         blob=doc.sha256,
         run_id=run_id,
     )
+
+
+def _before(existing: CachedDocument | None, run_id: str) -> CachedDocument | None:
+    """What a run replaces where `existing` is: of an earlier attempt of its own, what that one replaced."""
+    if existing is None:
+        return None
+    return existing.replaced if existing.run_id == run_id else replace(existing, replaced=None)
 
 
 def _not_found(document_id: str) -> SourceNotFound:

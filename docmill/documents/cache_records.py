@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from docmill.documents.model import CachedDocument
 from docmill.documents.stores import Store, StoredItem
@@ -45,8 +46,20 @@ def blob_key(blob: str) -> str:
 
 def write_record(record: CachedDocument) -> bytes:
     """The content of `meta.json`."""
-    values = {
-        "version": _VERSION,
+    return json.dumps({"version": _VERSION} | _values(record), indent=1).encode()
+
+
+def read_record(data: bytes) -> CachedDocument | None:
+    """What `write_record` wrote; None if it is damaged, as after a loss of power."""
+    try:
+        values = json.loads(data)
+        return _record(values) if values.pop("version") == _VERSION else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _values(record: CachedDocument) -> dict[str, Any]:
+    return {
         "document_id": record.document_id,
         "name": record.name,
         "uri": record.uri,
@@ -57,22 +70,18 @@ def write_record(record: CachedDocument) -> bytes:
         "created": record.created.isoformat(),
         "expires": record.expires and record.expires.isoformat(),
         "facts": record.facts.to_runs(),
+        "replaced": record.replaced and _values(record.replaced),
     }
-    return json.dumps(values, indent=1).encode()
 
 
-def read_record(data: bytes) -> CachedDocument | None:
-    """What `write_record` wrote; None if it is damaged, as after a loss of power."""
-    try:
-        values = json.loads(data)
-        if values.pop("version") != _VERSION:
-            return None
-        values["created"] = datetime.fromisoformat(values["created"])
-        values["expires"] = values["expires"] and datetime.fromisoformat(values["expires"])
-        values["facts"] = DocumentFacts.from_runs(values["facts"])
-        return CachedDocument(**values)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+def _record(values: dict[str, Any]) -> CachedDocument:
+    known = {
+        "created": datetime.fromisoformat(values["created"]),
+        "expires": values["expires"] and datetime.fromisoformat(values["expires"]),
+        "facts": DocumentFacts.from_runs(values["facts"]),
+        "replaced": _record(values["replaced"]) if values.get("replaced") else None,
+    }
+    return CachedDocument(**values | known)
 
 
 def records(store: Store) -> Iterator[tuple[StoredItem, CachedDocument | None]]:

@@ -35,13 +35,14 @@ def collect(store: Store, now: datetime, grace: timedelta, *, dry_run: bool = Fa
     if not dry_run:
         unfinished = store.sweep(before)
         pardon_stale(store)
-    expired, used = [], set()
+    expired: list[str] = []
+    used: set[str] = set()
     for item, record in records(store):
         if record is None:
             if item.modified < before and not dry_run:
                 retire(store, item.key, now)
         elif not record.is_expired(now) or not (dry_run or retire(store, item.key, now)):
-            used.add(record.blob)
+            used |= record.blobs
         else:
             expired.append(record.document_id)
     garbage = [item for item in store.list("blobs") if item.modified < before and _blob(item) not in used]
@@ -65,7 +66,7 @@ def _remove_batch(store: Store, garbage: list[StoredItem]) -> list[StoredItem]:
         condemned.extend(condemn(store, _blob(item)) for item in garbage)
         # In this order: a put deletes its lease only after its document shows.
         kept = leased_blobs(store)
-        kept |= {record.blob for _, record in records(store) if record is not None}
+        kept = kept.union(*(record.blobs for _, record in records(store) if record is not None))
         for item in garbage:
             if _blob(item) not in kept and time.monotonic() - start < STALE_SECONDS / 2:
                 store.delete(blob_key(_blob(item)))

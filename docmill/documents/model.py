@@ -112,7 +112,8 @@ class LoadedDocument:
 class CachedDocument:
     """A document in the cache, by its id: 32 lower-case hex digits, or the caller's own name for it.
 
-    `blob` is the name of its content in the cache, `run_id` the flow run that made it, if one did.
+    `blob` is the name of its content in the cache, `run_id` the flow run that made it, if one did. `replaced`
+    is what stood under its id before and comes back if that run fails; None once the run has succeeded.
     """
 
     document_id: str
@@ -125,6 +126,12 @@ class CachedDocument:
     expires: datetime | None
     blob: str = ""
     run_id: str = ""
+    replaced: CachedDocument | None = None
+
+    @property
+    def blobs(self) -> set[str]:
+        """The contents that it needs."""
+        return {self.blob, self.replaced.blob} if self.replaced else {self.blob}
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires is not None and self.expires <= now

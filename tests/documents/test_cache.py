@@ -489,3 +489,55 @@ def test_a_put_that_comes_between_a_collectors_look_and_its_deletion_is_kept(
     putting.join()
 
     assert cache.get("x").sha256 == sha256(b"new")
+
+
+def test_what_a_revoked_document_replaced_is_there_again(cache: DocumentCache, tmp_path: Path) -> None:
+    old = cache.put(document(tmp_path / "old", b"old"), document_id="one", run_id="earlier")
+
+    cache.put(
+        document(tmp_path / "new", b"new"), document_id="one", overwrite=True, run_id="r", revocable=True
+    )
+    # What it replaced is needed still, however old.
+    cache.collect(datetime.now(UTC) + 2 * HOUR)
+    cache.revoke("one", "r")
+
+    assert cache.get("one") == old
+    with cache.open_local("one") as path:
+        assert path.read_bytes() == b"old"
+
+
+def test_a_revoked_document_that_replaced_nothing_is_gone(cache: DocumentCache, tmp_path: Path) -> None:
+    cache.put(document(tmp_path, b"new"), document_id="one", run_id="r", revocable=True)
+
+    cache.revoke("one", "another-run")
+    assert cache.get("one")
+    cache.revoke("one", "r")
+
+    with pytest.raises(SourceNotFound):
+        cache.get("one")
+
+
+def test_a_rerun_after_a_kill_knows_what_its_first_attempt_replaced(
+    cache: DocumentCache, tmp_path: Path
+) -> None:
+    old = cache.put(document(tmp_path / "old", b"old"), document_id="one", run_id="earlier")
+    for attempt in (b"first", b"second"):
+        doc = document(tmp_path / attempt.decode(), attempt)
+        cache.put(doc, document_id="one", overwrite=True, run_id="r", revocable=True)
+
+    cache.revoke("one", "r")
+
+    assert cache.get("one") == old
+
+
+def test_a_confirmed_document_lets_go_of_what_it_replaced(cache: DocumentCache, tmp_path: Path) -> None:
+    cache.put(document(tmp_path / "old", b"old"), document_id="one", run_id="earlier")
+    cache.put(
+        document(tmp_path / "new", b"new!"), document_id="one", overwrite=True, run_id="r", revocable=True
+    )
+
+    cache.confirm("one", "r")
+
+    assert cache.get("one").replaced is None
+    assert cache.collect(datetime.now(UTC) + 2 * HOUR).blobs == 1
+    assert cache.size() == 4
