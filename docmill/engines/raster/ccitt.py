@@ -71,6 +71,21 @@ def ends_with_eofb(strip: bytes) -> bool:
     return (value >> _trailing_zeros(value)) & 0xFFFFFF == EOFB
 
 
+def has_hole(stream: bytes) -> bool:
+    """Whether two bytes in a row are zero before the end of a Group 4 stream, which no codes come to: of two
+    that follow each other, EOFB and the one before have the most zeros in a row, 14. Disks and transfers that
+    lose a part leave zeros in its place.
+    """
+    end = len(stream.rstrip(b"\0")) - 1
+    # Byte by byte, by memchr: a search for two takes 50 times as long.
+    at = stream.find(0)
+    while 0 <= at < end:
+        if not stream[at + 1]:
+            return True
+        at = stream.find(0, at + 1)
+    return False
+
+
 def join_strips(strips: Iterable[bytes], width: int) -> bytes:
     """One Group 4 stream of all the strips' rows, in order; `width` is in pixels.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits
-from docmill.engines.raster.source import page_size
+from docmill.engines.raster.source import RESUME_HINT, page_size
 from docmill.errors import CorruptDocument, DocmillError, UnsupportedConversion
 from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
 from docmill.jpeg_check import end_of_image
@@ -25,7 +25,6 @@ _PART = 1 << 20
 _EOI = b"\xff\xd9"
 # No byte is FF, and any Huffman code comes up soon.
 _NOISE = bytes(index * 89 % 251 for index in range(512))
-RESUME_HINT = "--on-error resume converts what can be decoded"
 
 
 class JpegPages:

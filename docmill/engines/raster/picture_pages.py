@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
-from docmill.engines.raster.jpeg_pages import RESUME_HINT
+from docmill.engines.raster.source import RESUME_HINT
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.options import Frames, OnError

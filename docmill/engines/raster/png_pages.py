@@ -17,9 +17,8 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.raster import png_rows
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits, soft_mask
 from docmill.engines.raster.flate import deflate_bytes
-from docmill.engines.raster.jpeg_pages import RESUME_HINT
 from docmill.engines.raster.png_color import color_space
-from docmill.engines.raster.source import page_size
+from docmill.engines.raster.source import RESUME_HINT, page_size
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.options import Alpha, OnError
 from docmill.pdf import PdfImage, PdfPage

@@ -12,6 +12,9 @@ from docmill.jpeg import JpegHeader
 from docmill.pdf import PdfPage
 from docmill.png import PngHeader
 
+# What to do about a page that decodes in part.
+RESUME_HINT = "--on-error resume converts what can be decoded"
+
 
 def page_size(header: JpegHeader | PngHeader, options: EngineOptions) -> tuple[float, float]:
     """The upright page in points, at the job's dpi where the file names none."""

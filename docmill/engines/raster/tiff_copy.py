@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from docmill.engines.raster.ccitt import Unjoinable, ends_with_eofb, join_strips
+from docmill.engines.raster.ccitt import Unjoinable, ends_with_eofb, has_hole, join_strips
 from docmill.engines.raster.decoded import DEVICE_SPACES, icc_fits
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.pdf import PdfImage, PdfPage
@@ -28,7 +28,8 @@ _CHUNK = 1 << 20
 def group4_page(image: TiffImage) -> PdfPage | None:
     """A Group 4 page copied, or joined from its strips; None where only decoding can tell what it holds.
 
-    Neither decodes anything, so damage is noticed only where a strip has no proper first row or end.
+    Neither decodes anything, so of damage only a hole of zeros is noticed, and a strip without a proper first
+    row or end.
     """
     if _components(image) is None or image.directory.number(Tag.T6_OPTIONS, 0) & _UNCOMPRESSED_MODE:
         return None
@@ -44,6 +45,8 @@ def group4_page(image: TiffImage) -> PdfPage | None:
             logger.info("page %d is decoded: %s", image.page, reason)
             return None
         how = f"joined from {len(strips)} strips (CCITT Group 4)"
+    if has_hole(data):
+        return None
     # Coded white is a 0 bit to TIFF: white for MinIsWhite, black for MinIsBlack, index 0 of a palette.
     black_is_1 = b"" if image.photometric == Photometric.MIN_IS_WHITE else b"/BlackIs1 true"
     parms = b"<</K -1/Columns %d/Rows %d%b>>" % (image.width, image.height, black_is_1)

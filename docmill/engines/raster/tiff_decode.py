@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from docmill.engines.raster.tiff_image import TiffImage
-from docmill.engines.raster.tiff_single import page_by_pillow
+from docmill.engines.raster.tiff_single import FAX, page_by_pillow
 from docmill.tiff_tags import (
     COMPRESSION_NAMES,
     PHOTOMETRIC_NAMES,
@@ -68,6 +68,14 @@ def decode(image: TiffImage) -> Image.Image | Wide:
     from docmill.engines.raster.tiff_pixels import pixels
 
     return pixels(image)
+
+
+def salvage(image: TiffImage) -> Image.Image | None:
+    """What there is of a page whose CCITT data is damaged; None where there is nothing, or no such data."""
+    if image.compression not in FAX or not _pillow_knows(image):
+        return None
+    pixels = page_by_pillow(image, salvage=True)
+    return pixels if pixels.getcolors(1) is None else None
 
 
 def refuse_unknown(image: TiffImage) -> None:

@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from docmill.engines.raster.fax_damage import is_damaged
+from docmill.engines.raster.source import RESUME_HINT
 from docmill.engines.raster.tiff_image import TiffImage
-from docmill.tiff_tags import Compression, Photometric, Tag
+from docmill.tiff_tags import COMPRESSION_NAMES, Compression, Photometric, Tag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,18 +33,29 @@ _COLOR_TAGS = (
 )
 _LONG_TAGS = (Tag.T4_OPTIONS, Tag.T6_OPTIONS)
 _FLOAT_TAGS = (Tag.YCBCR_COEFFICIENTS, Tag.REFERENCE_BLACK_WHITE)
-_FAX = (Compression.CCITT_RLE, Compression.CCITT_G3, Compression.CCITT_G4, Compression.CCITT_RLE_WORD)
+FAX = (Compression.CCITT_RLE, Compression.CCITT_G3, Compression.CCITT_G4, Compression.CCITT_RLE_WORD)
 # What shows libtiff so many samples of JPEG or WebP as they are, without a change of colours.
 _PLAIN = {1: Photometric.MIN_IS_BLACK, 3: Photometric.RGB, 4: Photometric.SEPARATED}
 
 _Tags: TypeAlias = dict[int, tuple[str, tuple[int, ...] | tuple[float, ...] | bytes]]
 
 
-def page_by_pillow(image: TiffImage) -> Image.Image:
-    """The page's pixels as Pillow gives them; not turned upright. Raises `CorruptDocument`."""
+def page_by_pillow(image: TiffImage, *, salvage: bool = False) -> Image.Image:
+    """The page's pixels as Pillow gives them; not turned upright. Raises `CorruptDocument`.
+
+    `salvage` takes what there is of CCITT data that is damaged.
+    """
     if image.compression == Compression.OLD_JPEG:
         return _opened(image, _file_that_begins_with(image))
-    return _opened(image, single_page(image, _whole(image, image.read_all())))
+    page = single_page(image, _whole(image, image.read_all()))
+    if not salvage:
+        _refuse_damaged_fax(image, page)
+    return _opened(image, page)
+
+
+def refuse_damaged_fax(image: TiffImage) -> None:
+    """Raise `CorruptDocument` where a page in strips of CCITT data does not decode in full."""
+    _refuse_damaged_fax(image, single_page(image, image.read_all()))
 
 
 def segments_by_pillow(image: TiffImage, data: list[bytes], rows: int) -> bytes:
@@ -55,7 +68,7 @@ def segments_by_pillow(image: TiffImage, data: list[bytes], rows: int) -> bytes:
     width, samples, bits = image.block_row_bytes, 1, 8
     if image.compression == Compression.WEBP:
         return b"".join(_webp(image, part) for part in data)
-    if image.compression in _FAX:
+    if image.compression in FAX:
         width, bits = image.block[0], 1
     elif image.compression == Compression.JPEG:
         width, samples = image.block[0], image.samples // image.planes
@@ -70,6 +83,7 @@ def segments_by_pillow(image: TiffImage, data: list[bytes], rows: int) -> bytes:
         **_carried(image, _CODEC_TAGS),
     }
     page = _assemble(image.directory.tiff.byte_order, tags, _whole(image, data), tiled=False)
+    _refuse_damaged_fax(image, page)
     return _opened(image, page).tobytes()
 
 
@@ -126,6 +140,13 @@ def _whole(image: TiffImage, data: list[bytes]) -> list[bytes]:
                 what = "tile" if image.tiled else "strip"
                 raise image.directory.corrupt(f"the JPEG data of its {what} {index} is cut off")
     return data
+
+
+def _refuse_damaged_fax(image: TiffImage, page: bytes) -> None:
+    if image.compression in FAX and is_damaged(page):
+        raise image.directory.corrupt(
+            f"its {COMPRESSION_NAMES[image.compression]} data is damaged", RESUME_HINT
+        )
 
 
 def _file_that_begins_with(image: TiffImage) -> bytes:

@@ -44,7 +44,8 @@ _IMAGES = frozenset({TIFF, PNG, JPEG, WEBP, GIF})
 def verify(sources: Sequence[Source], options: EngineOptions, result: EngineResult, seconds: float) -> None:
     """Compare an output with its sources; `seconds` is what the conversion took.
 
-    Raises `EngineFailed`, with the page of the source where there is one.
+    Raises `EngineFailed`, with the page of the source where there is one, and `CorruptDocument` where that is
+    what is damaged.
     """
     pages = source_pages(sources, options)
     check_page_count(sources, pages, options.options, result)
@@ -194,6 +195,7 @@ class _Comparison:
             has_pixels = self._options.target != Target(PDF) and made.width_px
             shown = self._large(page, size, (made.width_px, made.height_px)) if has_pixels else None
         if shown is None or picture is None or not self._alike(shown, picture):
+            _refuse_damaged_source(page, self._options)
             raise _looks_other(made)
 
     def with_images(self, output: ImagePages, place: int, made: PageResult, page: SourcePage) -> None:
@@ -316,6 +318,16 @@ def _drawn(
         large = (max(1, round(pixels[0] * scale)), max(1, round(pixels[1] * scale)))
     drawn = reader.drawn(index, *large, turned)
     return SmallPicture(compare.from_bgrx(drawn, size, large if pixels else None)) if drawn else None
+
+
+def _refuse_damaged_source(page: SourcePage, options: EngineOptions) -> None:
+    """Raise `CorruptDocument` where a page that was copied without being decoded is damaged: then it is the
+    source that two libraries show differently."""
+    if page.source.facts.mime_type != TIFF.mime_type:
+        return
+    from docmill.engines.raster.tiff_pages import refuse_damaged
+
+    refuse_damaged(page.source.path, page.index + 1, options)
 
 
 def _looks_other(made: PageResult) -> EngineFailed:
