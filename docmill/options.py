@@ -48,12 +48,22 @@ class Frames(StrEnum):
     FIRST = "first"
 
 
+class Group(StrEnum):
+    """What an option is about: the headings of a list of them, in this order."""
+
+    PAGES = "pages"
+    PIXELS = "pixels"
+    DESCRIPTION = "description"
+    PDF = "PDF output"
+    FILES = "several output files"
+
+
 PERMISSIONS = frozenset({"print", "print-low", "copy", "edit", "annotate", "fill", "assemble"})
 
 
-def option(default: Any, help: str, *, metavar: str = "", choices: Iterable[str] = ()) -> Any:
-    """Declare an option: its default, its help, and how the command line shows it."""
-    meta = {"help": help, "metavar": metavar, "choices": tuple(choices)}
+def option(group: Group, default: Any, help: str, *, metavar: str = "", choices: Iterable[str] = ()) -> Any:
+    """Declare an option: its group, default and help, and how the command line shows it."""
+    meta = {"group": group, "help": help, "metavar": metavar, "choices": tuple(choices)}
     return field(default=default, metadata=meta)
 
 
@@ -61,56 +71,80 @@ def option(default: Any, help: str, *, metavar: str = "", choices: Iterable[str]
 class ConvertOptions:
     """What a client may ask of a conversion, beside its source and target."""
 
-    pages: str | None = option(None, "pages to convert, e.g. 2-5 or 1,3,8-", metavar="RANGES")
+    pages: str | None = option(Group.PAGES, None, "pages to convert, e.g. 2-5 or 1,3,8-", metavar="RANGES")
     dpi: float | None = option(
-        None, "resolution of rendered pages, and of images that name none", metavar="DPI"
+        Group.PIXELS, None, "resolution of rendered pages, and of images that name none", metavar="DPI"
     )
-    quality: int | None = option(None, "JPEG or WebP quality, 1 to 100; not set: lossless", metavar="N")
-    title: str | None = option(None, "title of the output document", metavar="TEXT")
-    author: str | None = option(None, "author of the output document", metavar="TEXT")
-    subject: str | None = option(None, "subject of the output document", metavar="TEXT")
-    keywords: str | None = option(None, "keywords of the output document", metavar="TEXT")
+    quality: int | None = option(
+        Group.PIXELS, None, "JPEG or WebP quality, 1 to 100; not set: lossless", metavar="N"
+    )
+    title: str | None = option(Group.DESCRIPTION, None, "title of the output document", metavar="TEXT")
+    author: str | None = option(Group.DESCRIPTION, None, "author of the output document", metavar="TEXT")
+    subject: str | None = option(Group.DESCRIPTION, None, "subject of the output document", metavar="TEXT")
+    keywords: str | None = option(Group.DESCRIPTION, None, "keywords of the output document", metavar="TEXT")
     rotate: int | None = option(
-        None, "degrees to turn each page by, clockwise: 90, 180 or 270", metavar="DEGREES"
+        Group.PDF, None, "degrees to turn each page by, clockwise: 90, 180 or 270", metavar="DEGREES"
     )
-    split: int | None = option(None, "pages a file: more of them go to a further file", metavar="N")
-    linearize: bool = option(False, "write the PDF for page-by-page download (fast web view)")
+    split: int | None = option(
+        Group.FILES, None, "pages a file: more of them go to a further file", metavar="N"
+    )
+    linearize: bool = option(Group.PDF, False, "write the PDF for page-by-page download (fast web view)")
     encrypt_user_password: str | None = option(
-        None, "where the password is that opens the output: env:NAME, file:PATH or block:NAME", metavar="REF"
+        Group.PDF,
+        None,
+        "where the password is that opens the output: env:NAME, file:PATH or block:NAME",
+        metavar="REF",
     )
     encrypt_owner_password: str | None = option(
-        None, "where the password is that lifts the output's permissions", metavar="REF"
+        Group.PDF, None, "where the password is that lifts the output's permissions", metavar="REF"
     )
     permissions: str | None = option(
+        Group.PDF,
         None,
         "what the user password allows: none, or of print, print-low, copy, edit, annotate, fill, assemble",
         metavar="LIST",
     )
-    alpha: Alpha = option(Alpha.KEEP, "transparency: keep it, or lay the picture on white", choices=Alpha)
+    alpha: Alpha = option(
+        Group.PIXELS, Alpha.KEEP, "transparency: keep it, or lay the picture on white", choices=Alpha
+    )
     frames: Frames = option(
+        Group.PAGES,
         Frames.AUTO,
         "frames of an animation; auto: all of GIF and FLI, the first of WebP, AVIF and PNG",
         choices=Frames,
     )
     size: str | None = option(
+        Group.PIXELS,
         None,
         "pixels that a page is to fit into, e.g. 1240x1754, 1240x (width) or x1754 (height)",
         metavar="WxH",
     )
     threshold: int | None = option(
-        None, "gray level, 1 to 255, from which a pixel of a 1-bit page is white; not set: 128", metavar="N"
+        Group.PIXELS,
+        None,
+        "gray level, 1 to 255, from which a pixel of a 1-bit page is white; not set: 128",
+        metavar="N",
     )
-    dither: bool = option(False, "give grays in 1-bit pages by scattered dots (error diffusion)")
+    dither: bool = option(
+        Group.PIXELS, False, "give grays in 1-bit pages by scattered dots (error diffusion)"
+    )
     page_names: str | None = option(
+        Group.FILES,
         None,
         "names of the files where each page is one; not set: ##name##_Page(##page##).##extension##",
         metavar="TEMPLATE",
     )
-    bad_page: BadPage = option(
-        BadPage.SKIP, "what stands for a page that failed where on-error is resume", choices=BadPage
-    )
     on_error: OnError = option(
-        OnError.ABORT, "at a page that cannot be converted: stop, or go on with the rest", choices=OnError
+        Group.PAGES,
+        OnError.ABORT,
+        "at a page that cannot be converted: stop, or go on with the rest",
+        choices=OnError,
+    )
+    bad_page: BadPage = option(
+        Group.PAGES,
+        BadPage.SKIP,
+        "what stands for a page that failed where on-error is resume",
+        choices=BadPage,
     )
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
 def _add_run(
     parser: argparse.ArgumentParser, add_convert_options: Callable[[argparse.ArgumentParser], None]
 ) -> None:
+    parser.usage = "%(prog)s [OPTION ...] SOURCE [TARGET]"
     parser.add_argument("source", metavar="SOURCE", help="path, URI or docmill://ID, as the worker sees it")
     parser.add_argument(
         "target", nargs="?", metavar="TARGET", help="path or URI; none: a new document in the cache"

@@ -9,7 +9,7 @@ from functools import partial
 
 from docmill.cli.jobparser import add_job_commands
 from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_USAGE, EXIT_WITH_ERRORS
-from docmill.options import OPTION_NAMES, ConvertOptions
+from docmill.options import OPTION_NAMES, ConvertOptions, Group
 
 DESCRIPTION = "Convert documents in batches, as jobs that Prefect runs and shows."
 
@@ -65,6 +65,7 @@ def _command(
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "convert", "convert", "convert documents")
     parser.epilog = exit_codes()
+    parser.usage = "%(prog)s [OPTION ...] SOURCE [SOURCE ...] TARGET"
     parser.add_argument(
         "sources",
         nargs="+",
@@ -115,25 +116,27 @@ def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def add_convert_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--to`, and an argument for each option of `ConvertOptions`, from its declaration."""
+    """Add `--to`, and an argument for each option of `ConvertOptions`, in its group, from its declaration."""
     parser.add_argument(
         "--to",
         metavar="FORMAT",
         help="output format, e.g. pdf, tiff-g4 or png+zip (see `docmill formats`); default: TARGET's ending",
     )
     hints = typing.get_type_hints(ConvertOptions)
+    groups = {group: parser.add_argument_group(group.value) for group in Group}
     for option in fields(ConvertOptions):
+        group = groups[option.metadata["group"]]
         flag = "--" + option.name.replace("_", "-")
         hint = hints[option.name]
         kind = next((t for t in typing.get_args(hint) if t is not type(None)), hint)
         help = option.metadata["help"]
         if kind is bool:
-            parser.add_argument(flag, action="store_true", default=option.default, help=help)
+            group.add_argument(flag, action="store_true", default=option.default, help=help)
             continue
         if option.default is not None:
             help += f" (default: {option.default})"
         choices = option.metadata["choices"] or None
-        parser.add_argument(
+        group.add_argument(
             flag,
             type=str if choices else kind,
             choices=choices and [str(choice) for choice in choices],

@@ -24,6 +24,14 @@ def test_every_option_of_a_conversion_is_an_argument(docmill):
         assert f"--{option.name.replace('_', '-')}" in text
 
 
+def test_the_options_of_a_conversion_are_listed_by_what_they_are_about(docmill):
+    text = docmill("convert", "--help").out
+    sections = text.split("\n\n")
+    for option in fields(ConvertOptions):
+        (section,) = [part for part in sections if part.startswith(f"{option.metadata['group']}:\n")]
+        assert f"  --{option.name.replace('_', '-')}" in section
+
+
 def test_wrong_usage_exits_with_2(docmill):
     assert docmill("convert", "only-one").code == 2
     assert docmill("fly").code == 2
