@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Protocol
 from docmill import targets, wording
 from docmill.documents.model import CachedDocument, KnownDigest, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver
-from docmill.documents.uris import document_id_of, is_hidden, same_place
+from docmill.documents.uris import document_id_of, parse_location
 from docmill.engines.base import EngineOptions, MergeSource, Progress
 from docmill.engines.registry import Route, plan_merge, plan_route
-from docmill.errors import DocmillError, InvalidJobData, JobAborted, Phase, in_phase
+from docmill.errors import DocmillError, JobAborted, Phase, in_phase
 from docmill.facts import DocumentFacts
 from docmill.processes import AbortFlag
-from docmill.publication import commit, output_stem, stage
+from docmill.publication import commit, output_stem, refuse_same_place, stage
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.sandbox import Sandbox
 from docmill.settings import Settings
@@ -121,6 +121,7 @@ def begin_load(
     source = request.sources[index]
     with in_phase(Phase.LOAD), _naming(request, index):
         if index == 0:
+            refuse_same_place(request, request.target)
             _check_target(work, request)
         password = work.password(request)
         sandbox = Sandbox(work.settings)
@@ -145,6 +146,8 @@ def begin_load(
             # What cannot be done is told before it is cached.
             plan_route(document.facts.mime_type, targets.target_of(request), request.options)
             targets.refuse_many_outputs(request, document.facts.page_count)
+        if index == 0:
+            _check_target(work, request, output_stem(request, document))
         return document
 
 
@@ -280,24 +283,23 @@ def _naming(request: ConvertRequest, index: int) -> Iterator[None]:
         raise
 
 
-def _check_target(work: Workspace, request: ConvertRequest) -> None:
-    """Refuse before the work what publishing would refuse after it."""
+def _check_target(work: Workspace, request: ConvertRequest, stem: str = "") -> None:
+    """Refuse before the work what publishing would refuse after it; with `stem` only if it names a file."""
     from docmill.documents.publish import check_target
 
-    _refuse_same_place(request)
     if request.target is None:
         return
-    one_file = targets.is_one_file(request)
+    place = targets.destination(request, 1 if targets.is_one_file(request) else 2)
+    if stem:
+        name, folder = targets.name_in_folder(request, stem), parse_location(place)
+        if name is None or (folder.is_local and not folder.path.is_dir()):
+            return
+        place = targets.in_folder(place, name)
+        refuse_same_place(request, place)
     check_target(
-        targets.destination(request, 1 if one_file else 2),
+        place,
         overwrite=request.overwrite,
         run_id=work.run_id,
         rerun=work.attempt > 1,
         allow_non_atomic=work.settings.allow_non_atomic_publish,
     )
-
-
-def _refuse_same_place(request: ConvertRequest) -> None:
-    target = request.target
-    if target and any(not is_hidden(source) and same_place(source, target) for source in request.sources):
-        raise InvalidJobData("source and target are the same", hint="name another target")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from docmill import targets
 from docmill.documents.model import CachedDocument, LoadedDocument, PublishedOutput
-from docmill.documents.uris import document_uri
+from docmill.documents.uris import document_uri, is_hidden, same_place
 from docmill.errors import DocmillError, InvalidJobData, Phase, in_phase
 from docmill.facts import DocumentFacts
 from docmill.formats import ZIP
@@ -67,9 +67,12 @@ def stage(
             kept = _stage_in_cache(work, request, converted, prepared)
         if request.target is None:
             return StagedOutput(None, kept)
+        destination = targets.destination(request, len(outputs))
+        for output in outputs if destination.endswith("/") else ():
+            refuse_same_place(request, targets.in_folder(destination, output.name))
         files = stage_files(
             outputs,
-            targets.destination(request, len(outputs)),
+            destination,
             overwrite=request.overwrite,
             run_id=work.run_id,
             document_name=output_stem(request, documents[0]),
@@ -117,6 +120,12 @@ def commit(
         failures=tuple({"page": failure.page} | failure.error for failure in result.failures),
         notes=result.notes,
     )
+
+
+def refuse_same_place(request: ConvertRequest, place: str | None) -> None:
+    """Raise `InvalidJobData` where an output at `place` would replace a source."""
+    if place and any(not is_hidden(source) and same_place(source, place) for source in request.sources):
+        raise InvalidJobData("source and target are the same", hint="name another target")
 
 
 def output_stem(request: ConvertRequest, document: LoadedDocument) -> str:

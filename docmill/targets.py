@@ -44,6 +44,27 @@ def is_one_file(request: ConvertRequest) -> bool:
     return holds_all and request.options.split is None and not is_folder(request.target or "")
 
 
+def in_folder(folder: str, name: str) -> str:
+    """What the file `name` in a folder is called; `folder` is a path or URI with a slash at its end."""
+    if folder[:5].lower() == "file:":
+        from urllib.parse import quote
+
+        return folder + quote(name)
+    return folder + name
+
+
+def name_in_folder(request: ConvertRequest, stem: str) -> str | None:
+    """The name that the one output gets in the folder that is the target; None where it may be several."""
+    target = target_of(request)
+    if (
+        not is_folder(request.target or "")
+        or not holds_all_pages(target)
+        or request.options.split is not None
+    ):
+        return None
+    return f"{stem}.{(ZIP if target.archive else target.format).extension}"
+
+
 def holds_all_pages(target: Target) -> bool:
     """Whether one file of it takes all pages of a document."""
     return target.archive or target.format in _ONE_FILE

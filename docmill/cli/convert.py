@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.parser import convert_options, password_reference
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits
+from docmill.documents.uris import document_id_of, is_hidden, parse_location
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
         raise InvalidJobData("several sources cannot go to standard output", hint="name a file or folder")
     with _streams(arguments, settings) as request:
-        requests = _split(request, arguments.target)
+        requests = _split(request, arguments.target, settings)
         if arguments.direct:
             results = _direct(arguments, requests, settings)
         else:
@@ -47,11 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _split(request: ConvertRequest, target: str) -> list[ConvertRequest]:
+def _split(request: ConvertRequest, target: str, settings: Settings) -> list[ConvertRequest]:
     """The jobs that the command line asks for."""
     targets.refuse_misleading_name(request)
     if targets.is_folder(target):
-        return [replace(request, sources=(source,)) for source in request.sources]
+        names = [_file_name(source, settings) for source in request.sources]
+        return [
+            replace(request, sources=(source,), document_name=name)
+            for source, name in zip(request.sources, _output_names(names, target), strict=True)
+        ]
     if len(request.sources) == 1:
         return [request]
     # A folder's name that was mistyped must not become a file of them all.
@@ -61,6 +67,34 @@ def _split(request: ConvertRequest, target: str) -> list[ConvertRequest]:
             hint="end a folder's name with /, that of a PDF of them all with .pdf",
         )
     return [request]
+
+
+def _file_name(source: str, settings: Settings) -> str:
+    """What a source is called, as far as that can be told before it is loaded."""
+    if is_hidden(source):
+        return source
+    document_id = document_id_of(source)
+    if document_id is None:
+        return parse_location(source).name
+    try:
+        return Workspace(settings).cache().get(document_id).name
+    except DocmillError:  # to be told as its job's failure
+        return document_id
+
+
+def _output_names(names: Sequence[str], target: str) -> list[str | None]:
+    """The documents' names where sources go into one folder: their own (None), with the ending where sources
+    differ only in that. Raises `InvalidJobData` where two would have the same output."""
+    stems = Counter(Path(name).stem for name in names)
+    wanted = [name if stems[Path(name).stem] > 1 else None for name in names]
+    uses = Counter(name or Path(own).stem for name, own in zip(wanted, names, strict=True))
+    for name, own in zip(wanted, names, strict=True):
+        if uses[name or Path(own).stem] > 1:
+            raise InvalidJobData(
+                f"two sources named '{own}' would have the same output in '{target}'",
+                hint="convert them into different folders",
+            )
+    return wanted
 
 
 def _direct(
@@ -99,8 +133,8 @@ def _report_all(
 
 
 def _absolute(name: str) -> str:
-    """A local path from the root, as the Prefect UI should show it; a URI or `-` as it is."""
-    if name == STANDARD_STREAM or ":/" in name:
+    """A local path from the root, as the Prefect UI should show it; a URI, a reference or `-` as it is."""
+    if name == STANDARD_STREAM or ":/" in name or is_hidden(name):
         return name
     return os.path.abspath(Path(name).expanduser()) + ("/" if name.endswith("/") else "")  # noqa: PTH100 (keeps links)
 

@@ -53,6 +53,7 @@ def stage_local(order: Order, target: str) -> Staged:
         if target.endswith("/"):
             path.mkdir(parents=True, exist_ok=True)
             path = Path(os.path.realpath(path / order.outputs[0].name))
+            target += order.outputs[0].name
         return StagedFile(order, path, target)
 
 

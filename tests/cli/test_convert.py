@@ -75,6 +75,71 @@ def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill
     assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
 
 
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_sources_that_would_have_the_same_output_are_refused(docmill, scan, overwrite):
+    (docmill.folder / "sub").mkdir()
+    (docmill.folder / "sub" / "scan.tif").write_bytes(scan.read_bytes())
+
+    result = docmill("convert", "scan.tif", "sub/scan.tif", "out/", "--to", "pdf", "--direct", *overwrite)
+
+    assert result.code == 2
+    assert "two sources named 'scan.tif' would have the same output in 'out/'" in result.err
+    assert not (docmill.folder / "out").exists()
+
+
+def test_sources_that_differ_in_their_ending_only_keep_it(docmill, scan):
+    Image.new("L", (60, 60)).save(docmill.folder / "scan.png")
+    (docmill.folder / "other.tif").write_bytes(scan.read_bytes())
+
+    result = docmill("convert", "scan.tif", "scan.png", "other.tif", "out/", "--to", "pdf", "--direct")
+
+    assert result.code == 0
+    names = sorted(path.name for path in (docmill.folder / "out").iterdir())
+    assert names == ["other.pdf", "scan.png.pdf", "scan.tif.pdf"]
+
+
+def test_documents_of_the_cache_that_would_have_the_same_output_are_refused(docmill, scan):
+    ids = []
+    for folder in ("one", "two"):
+        (docmill.folder / folder).mkdir()
+        Image.new("L", (60, 60 + len(ids))).save(docmill.folder / folder / "page.png")
+        result = docmill("convert", f"{folder}/page.png", f"{folder}/page.pdf", "--direct", "--json")
+        ids.append("docmill://" + json.loads(result.out)["input_document_id"])
+
+    result = docmill("convert", *ids, "out/", "--to", "pdf", "--direct", "--overwrite")
+
+    assert result.code == 2
+    assert "two sources named 'page.png'" in result.err
+
+
+def test_what_exists_in_a_target_folder_is_named_before_the_work(docmill, scan):
+    (docmill.folder / "out").mkdir()
+    (docmill.folder / "out" / "scan.pdf").write_text("kept")
+
+    result = docmill("convert", "scan.tif", "out/", "--to", "pdf", "--direct")
+
+    assert result.code == EXIT_CODES[DestinationExists]
+    assert "out/scan.pdf' exists already" in result.err
+    assert "convert:" not in result.err
+
+
+@pytest.mark.parametrize("name", ["page.pdf", "page.png"])
+def test_a_source_in_its_target_folder_is_not_replaced(docmill, name):
+    Image.new("L", (60, 60)).save(docmill.folder / name)
+    before = (docmill.folder / name).read_bytes()
+
+    result = docmill("convert", name, "./", "--to", name[-3:], "--direct", "--overwrite")
+
+    assert result.code == 2
+    assert "source and target are the same" in result.err
+    assert (docmill.folder / name).read_bytes() == before
+
+
+def test_a_source_may_be_given_as_a_reference(docmill, scan):
+    result = docmill("convert", "env:SOURCE", "out.pdf", "--direct", SOURCE=scan.as_uri())
+    assert result.code == 0, result.err
+
+
 def test_a_tiff_under_another_name_is_still_a_tiff(docmill, scan):
     scan.rename(docmill.folder / "picture.png")
     result = docmill("convert", "picture.png", "out.pdf", "--direct")
