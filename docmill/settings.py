@@ -24,10 +24,21 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 HOUR, DAY = 3600, 86400
 
 
+def expanded(path: str) -> Path:
+    """A path with the home folder for a `~` at its beginning; a name that only begins so stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib's raises where there is no such user)
+
+
 def _data_dir() -> Path:
     # platformdirs costs 20 ms to import; this is its rule for Linux.
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "docmill"
+    if base := os.environ.get("XDG_DATA_HOME"):
+        return Path(base) / "docmill"
+    try:
+        return Path.home() / ".local" / "share" / "docmill"
+    except RuntimeError:  # as for a container's user that has a number only
+        raise InvalidJobData(
+            "there is no home folder for docmill's data", hint="set DOCMILL_DATA_DIR"
+        ) from None
 
 
 def _setting(default: Any, doc: str, kind: str) -> Any:
@@ -150,7 +161,7 @@ def _parse(name: str, text: str, kind: str) -> Any:
             return text.lower()
         raise InvalidJobData(f"{name}={text} is not one of {', '.join(VERIFY_MODES)}")
     if kind == "path":
-        return Path(text).expanduser().absolute()
+        return expanded(text).absolute()
     if kind == "flag":
         if text.lower() in {"1", "true", "yes", "on"}:
             return True

@@ -18,13 +18,14 @@ from docmill.cleanup import clean_daily
 from docmill.cli.display import display_for
 from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.parser import convert_options, password_reference
+from docmill.cli.printable import printable
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits
 from docmill.documents.uris import document_id_of, is_hidden, parse_location
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
-from docmill.settings import Settings
+from docmill.settings import Settings, expanded
 from docmill.workspace import Workspace, make_folder
 
 STANDARD_STREAM = "-"
@@ -128,7 +129,7 @@ def _report_all(
         for failure in result.failures:
             print(error_line(wording.describe_failure(failure), source), file=sys.stderr)
         for note in () if arguments.quiet else result.notes:
-            print(f"docmill: note: {note}", file=sys.stderr)
+            print(printable(f"docmill: note: {note}"), file=sys.stderr)
     return overall_code(codes)
 
 
@@ -136,7 +137,7 @@ def _absolute(name: str) -> str:
     """A local path from the root, as the Prefect UI should show it; a URI, a reference or `-` as it is."""
     if name == STANDARD_STREAM or ":/" in name or is_hidden(name):
         return name
-    return os.path.abspath(Path(name).expanduser()) + ("/" if name.endswith("/") else "")  # noqa: PTH100 (keeps links)
+    return os.path.abspath(expanded(name)) + ("/" if name.endswith("/") else "")  # noqa: PTH100 (keeps links)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from docmill.cli.printable import printable
 from docmill.engines.base import Progress
 from docmill.errors import Phase
 from docmill.pipeline import Observer, Silent
@@ -38,7 +39,7 @@ class Lines:
     def stage(self, phase: Phase, message: str) -> None:
         if phase is Phase.PUBLISH and self._target == "-":
             message = "standard output"  # not the file in scratch that it comes from
-        print(f"{phase}: {message}", file=sys.stderr, flush=True)
+        print(f"{phase}: {printable(message)}", file=sys.stderr, flush=True)
 
     def progress(self, progress: Progress) -> None:
         pass

@@ -9,6 +9,7 @@ import json
 from docmill import pipeline, wording
 from docmill.cli.main import overall_code, report
 from docmill.cli.parser import password_reference
+from docmill.cli.printable import printable
 from docmill.documents.model import LoadedDocument
 from docmill.errors import DocmillError
 from docmill.facts import PageFacts
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             document = pipeline.begin_load(work, request)
             document.digest.stop()
-            print(_json(document) if arguments.json else "\n".join(_lines(document)))
+            print(_json(document) if arguments.json else "\n".join(map(printable, _lines(document))))
             codes.append(0)
         except DocmillError as error:
             codes.append(report(error, arguments, source))

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from docmill import targets
 from docmill.cli.main import error_line
 from docmill.cli.parser import convert_options, password_reference
+from docmill.cli.printable import printable
 from docmill.errors import (
     ERRORS,
     EXIT_CODES,
@@ -26,7 +26,7 @@ from docmill.errors import (
 from docmill.jobs.local import DataLock
 from docmill.jobs.server import use_running_api
 from docmill.request import ConvertRequest
-from docmill.settings import Settings
+from docmill.settings import Settings, expanded
 
 if TYPE_CHECKING:
     from docmill.jobs.models import StatusJobData
@@ -230,9 +230,9 @@ def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
     }
     for name, value in rows.items():
         if value:
-            print(f"{name:<9} {value}")
+            print(printable(f"{name:<9} {value}"))
     for message in status.error_messages:
-        print(f"{'error':<9} {message}")
+        print(printable(f"{'error':<9} {message}"))
 
 
 def _absolute(target: str | None) -> str | None:
@@ -240,4 +240,4 @@ def _absolute(target: str | None) -> str | None:
     if target is None or "://" in target or target.startswith("file:"):
         return target
     slash = os.sep if target.endswith(os.sep) else ""
-    return str(Path(target).expanduser().absolute()) + slash
+    return str(expanded(target).absolute()) + slash

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from docmill.cli.jobs import job_runner, name_of, patiently
+from docmill.cli.printable import printable
 from docmill.errors import InvalidJobData
 from docmill.settings import Settings
 
@@ -76,13 +77,13 @@ def table(jobs: tuple[StatusJobData, ...]) -> Table:
     for job in jobs:
         message = "; ".join(job.error_messages) or job.job_status_message or ""
         table.add_row(
-            Text(job.job_token),
-            Text(job.user_token),
-            Text(name_of(job)),
+            Text(printable(job.job_token)),
+            Text(printable(job.user_token)),
+            Text(printable(name_of(job))),
             _clock(job.job_started_timestamp),
             _duration(job),
             str(job.page_count or ""),
-            Text(message, style=_style(job)),
+            Text(printable(message), style=_style(job)),
         )
     return table
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import io
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from docmill import __version__
 from docmill.cli.parser import build_parser
+from docmill.cli.printable import printable
 from docmill.errors import (
     EXIT_CODES,
     EXIT_DEFECT,
@@ -44,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sandbox.warm(fork=True, converts=options.module == "convert")
     _log_to_stderr(options.verbose)
+    _provide_home()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error has it: names of files need not be of the terminal's encoding, or of any.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
         signal.signal(signal.SIGTERM, _interrupt)
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verbose:
             logging.getLogger("docmill").exception("a defect of docmill")
         line = f"docmill: a defect of docmill, please report it: {type(error).__name__}: {error}"
-        print(line.replace("\n", " "), "(-v shows where)", file=sys.stderr)
+        print(printable(line.replace("\n", " ")), "(-v shows where)", file=sys.stderr)
         return EXIT_DEFECT
 
 
@@ -101,7 +107,7 @@ def error_line(error: DocmillError | str, source: str = "") -> str:
     """
     text = " ".join(str(error).split())
     where = f"{source}: " if source and source not in text else ""
-    return f"docmill: {where}{_OPTION.sub(_as_flag, text)}"
+    return printable(f"docmill: {where}{_OPTION.sub(_as_flag, text)}")
 
 
 # Names that are words of English as well are told by where they stand: after `option`, or in a list of them.
@@ -138,6 +144,14 @@ def _log_to_stderr(verbose: int) -> None:
     logger = logging.getLogger("docmill")
     logger.addHandler(handler)
     logger.setLevel(level)
+
+
+def _provide_home() -> None:
+    """Name a home folder where the user has none, as one of a container that is a number only: Prefect asks
+    for it as soon as it is imported."""
+    data = os.environ.get("DOCMILL_DATA_DIR")
+    if data and os.path.expanduser("~") == "~":  # noqa: PTH111 (pathlib's raises)
+        os.environ["HOME"] = data
 
 
 def _interrupt(number: int, frame: object) -> None:

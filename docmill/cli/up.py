@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from docmill.errors import InvalidJobData
-from docmill.settings import Settings
+from docmill.settings import Settings, expanded
 from docmill.up import Database, UpOptions, up
 
 
@@ -22,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidJobData(f"--port {arguments.port} is beyond 65535, the last there is")
     settings = Settings.from_env()
     if arguments.data:
-        settings = replace(settings, data_dir=Path(arguments.data).expanduser().absolute())
+        settings = replace(settings, data_dir=expanded(arguments.data).absolute())
     options = UpOptions(
         port=arguments.port,
         workers=arguments.workers,

@@ -11,9 +11,9 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from docmill.errors import DocmillError, InvalidJobData
+from docmill.settings import expanded
 
 REFERENCE_HINT = "give a reference: env:NAME, file:PATH or block:NAME"
 _REFERENCE = re.compile(r"(env|file|block):(.+)", re.DOTALL)
@@ -83,7 +83,7 @@ def _parse(reference: str, what: str) -> tuple[str, str]:
 
 def _from_file(name: str, what: str) -> str:
     try:
-        with Path(name).expanduser().open("rb") as file:
+        with expanded(name).open("rb") as file:
             content = file.read(_MAX_SECRET_FILE + 1)
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or "no valid path"

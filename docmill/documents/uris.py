@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docmill.documents.secrets import has_secret, redact_uri
 from docmill.errors import InvalidJobData
+from docmill.settings import expanded
 
 DOCUMENT_SCHEME = "docmill"
 MAX_DOCUMENT_ID = 256
@@ -74,7 +75,7 @@ def resolved_location(text: str, *, shown: str) -> Location:
     if text[:5].lower() == "file:":
         return Location("file", _file_uri_path(text), shown)
     if match is None:
-        return Location("file", str(Path(text).expanduser()) if text.startswith("~") else text, shown)
+        return Location("file", str(expanded(text)) if text.startswith("~") else text, shown)
     scheme = match[1].lower()
     rest = text[match.end() :]
     if not rest.strip("/"):

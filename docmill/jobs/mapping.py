@@ -21,6 +21,7 @@ from docmill.jobs.document_options import options_of_document
 from docmill.jobs.models import AnnotationsMode, EmptyPageMode, JobData, JobErrorMode
 from docmill.options import ConvertOptions, OnError, PageNames
 from docmill.request import ConvertRequest
+from docmill.settings import expanded
 
 HONOURED = frozenset(
     {
@@ -84,7 +85,7 @@ def source_uri(source: str | Path) -> str:
         return f"docmill://{source}"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", source):
         return source
-    return str(Path(source).expanduser().absolute())
+    return str(expanded(source).absolute())
 
 
 def _refuse_unhonoured(job: JobData) -> None:

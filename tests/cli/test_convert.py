@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,52 @@ def test_a_source_in_its_target_folder_is_not_replaced(docmill, name):
 def test_a_source_may_be_given_as_a_reference(docmill, scan):
     result = docmill("convert", "env:SOURCE", "out.pdf", "--direct", SOURCE=scan.as_uri())
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize(
+    "name", ["~nobody-has-this-name.tif", "-dash.tif", "100%25 #1?.tif", "new\nline\x1b[31m.tif"]
+)
+def test_a_file_may_have_any_name(docmill, scan, name):
+    scan.rename(docmill.folder / name)
+
+    for arguments in (["info", "--", name], ["convert", "--direct", "--", name, "./out.pdf"]):
+        result = docmill(*arguments)
+        assert result.code == 0, result.err
+        assert "\x1b" not in result.out + result.err
+        assert len(result.out.splitlines()) == (2 if arguments[0] == "info" else 0)
+    assert (docmill.folder / "out.pdf").exists()
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--json"]])
+def test_a_name_that_no_terminal_can_show_is_no_defect(docmill, scan, arguments):
+    name = os.fsdecode(b"scan\xff.tif")
+    scan.rename(docmill.folder / name)
+
+    result = docmill(*arguments, name, "missing", PYTHONIOENCODING="utf-8:strict")
+
+    assert result.code == 3
+    assert "scan\\udcff.tif" in result.out
+
+
+def test_a_user_without_a_home_is_told_what_to_set(docmill, scan):
+    environment = {k: v for k, v in docmill.environment.items() if k not in ("HOME", "DOCMILL_DATA_DIR")}
+    code = (
+        "import os, pwd, sys\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
+        "from docmill.cli.main import main\n"
+        "sys.exit(main())"
+    )
+
+    def info(**more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-c", code, "info", "scan.tif"]
+        return subprocess.run(
+            command, cwd=docmill.folder, env=environment | more, capture_output=True, text=True, check=False
+        )
+
+    assert info().returncode == 2
+    assert "set DOCMILL_DATA_DIR" in info().stderr
+    assert info(DOCMILL_DATA_DIR=str(docmill.folder / "data")).returncode == 0
 
 
 def test_a_tiff_under_another_name_is_still_a_tiff(docmill, scan):
