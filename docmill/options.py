@@ -234,7 +234,8 @@ class PageRanges:
             end = page_count if last is None else last
             if first > page_count or end > page_count:
                 raise InvalidJobData(
-                    f"page {max(first, end)} is beyond the last", hint=f"the document has {page_count} pages"
+                    f"page {max(first, end)} is beyond the last",
+                    hint=f"the document has {page_count} page{'s' * (page_count != 1)}",
                 )
             pages.extend(range(first, end + 1))
         return pages

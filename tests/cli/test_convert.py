@@ -166,6 +166,16 @@ def test_a_name_that_no_terminal_can_show_is_no_defect(docmill, scan, arguments)
     assert "scan\\udcff.tif" in result.out
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_defect(docmill, scan, closed):
+    command = f'"{sys.executable}" -P -m docmill convert scan.tif out.pdf --direct {closed}'
+
+    done = subprocess.run(command, shell=True, cwd=docmill.folder, env=docmill.environment, check=False)
+
+    assert done.returncode == 0
+    check_pdf(docmill.folder / "out.pdf")
+
+
 def test_a_user_without_a_home_is_told_what_to_set(docmill, scan):
     environment = {k: v for k, v in docmill.environment.items() if k not in ("HOME", "DOCMILL_DATA_DIR")}
     code = (
