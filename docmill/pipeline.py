@@ -60,9 +60,11 @@ def convert_document(
     observer: Observer | None = None,
     abort: AbortFlag | None = None,
     secrets: SecretResolver | None = None,
+    before_commit: Callable[[], None] = lambda: None,
 ) -> ConvertOutcome:
     """Run a whole job, without Prefect: caching goes on in a thread of its own while this one converts.
 
+    `before_commit` is called at the point of no return: from then on no exception may stop it.
     Raises `DocmillError` with the phase in which it came up; nothing is left at the destination then.
     """
     observer = observer or Silent()
@@ -84,6 +86,7 @@ def convert_document(
         staged = stage(work, request, documents, converted)
         try:
             refuse_aborted(abort)
+            before_commit()
             outcome = commit(work, request, staged, converted, ids, started)
         except BaseException:
             # Ctrl-C too: nothing may be left beside the target.

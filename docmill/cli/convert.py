@@ -9,13 +9,14 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from docmill import pipeline, targets, wording
 from docmill.cleanup import clean_daily
 from docmill.cli.display import display_for
+from docmill.cli.interrupts import Interrupts
 from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.parser import convert_options, password_reference
 from docmill.cli.printable import printable
@@ -37,16 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
         raise InvalidJobData("several sources cannot go to standard output", hint="name a file or folder")
+    interrupts = Interrupts()
     with _streams(arguments, settings) as request:
         requests = _split(request, arguments.target, settings)
         if arguments.direct:
-            results = _direct(arguments, requests, settings)
+            results = _direct(arguments, requests, settings, interrupts)
         else:
             from docmill.cli.flowrun import convert_with_prefect
 
             results = convert_with_prefect(arguments, requests, settings)
         code = _report_all(arguments, requests, results)
-    clean_daily(settings)
+    interrupts.release()
+    with suppress(KeyboardInterrupt):  # all is done
+        clean_daily(settings)
     return code
 
 
@@ -99,14 +103,24 @@ def _output_names(names: Sequence[str], target: str) -> list[str | None]:
 
 
 def _direct(
-    arguments: argparse.Namespace, requests: list[ConvertRequest], settings: Settings
+    arguments: argparse.Namespace,
+    requests: list[ConvertRequest],
+    settings: Settings,
+    interrupts: Interrupts,
 ) -> Iterator[ConvertOutcome | DocmillError]:
+    # What goes to standard output is still to be copied there, which may take as long as its reader likes.
+    hold = (lambda: None) if arguments.target == STANDARD_STREAM else interrupts.hold
     for request in requests:
+        if interrupts.release():
+            raise KeyboardInterrupt
         with display_for(arguments) as display:
             try:
-                yield pipeline.convert_document(request, settings, observer=display)
+                result: ConvertOutcome | DocmillError = pipeline.convert_document(
+                    request, settings, observer=display, before_commit=hold
+                )
             except DocmillError as error:
-                yield error
+                result = error
+        yield result
 
 
 def _report_all(

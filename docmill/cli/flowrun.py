@@ -65,9 +65,10 @@ def convert_with_prefect(
                 with display_for(arguments) as display:
                     future = background.call(run(request, display))
                     interrupted = _wait(future, lambda: background.call(stop()).result())
-                yield future.result(timeout=0) if future.done() else JobAborted("stopped")
-                if interrupted:
-                    return
+                result = future.result(timeout=0) if future.done() else JobAborted("stopped")
+                if interrupted and (request is not requests[-1] or not isinstance(result, ConvertOutcome)):
+                    raise KeyboardInterrupt
+                yield result
         finally:
             background.stop()
 

@@ -1,0 +1,104 @@
+"""Ctrl-C before the point of no return leaves nothing; after it, the job is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from docmill import pipeline, publication
+from docmill.cli import convert
+from docmill.cli.interrupts import Interrupts
+from docmill.cli.parser import build_parser
+from docmill.request import ConvertRequest
+from docmill.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_as_in_a_command() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`docmill convert --direct` in this process, with pages to convert."""
+    for name in ("a.png", "b.png"):
+        Image.new("L", (50, 50)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCMILL_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("DOCMILL_SCRATCH_DIR", str(tmp_path / "scratch"))
+
+    def run(*arguments: str) -> int:
+        return convert.run(build_parser("").parse_args(["convert", *arguments, "--direct", "-q"]))
+
+    return run
+
+
+@pytest.fixture
+def interrupted_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit(*arguments: Any) -> Any:
+        outcome = publication.commit(*arguments)
+        interrupt()
+        return outcome
+
+    monkeypatch.setattr(pipeline, "commit", commit)
+
+
+def test_a_job_whose_output_is_in_place_is_done(run, interrupted_commit, tmp_path):
+    assert run("a.png", "a.pdf") == 0
+    assert (tmp_path / "a.pdf").exists()
+    with pytest.raises(KeyboardInterrupt):  # as before
+        interrupt()
+
+
+def test_of_several_sources_the_next_is_not_begun(run, interrupted_commit, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run("a.png", "b.png", "out/", "--to", "pdf")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
+
+
+def test_before_the_commit_nothing_is_left(run, monkeypatch, tmp_path):
+    def stage(*arguments: Any) -> Any:
+        interrupt()
+        return publication.stage(*arguments)
+
+    monkeypatch.setattr(pipeline, "stage", stage)
+    with pytest.raises(KeyboardInterrupt):
+        run("a.png", "a.pdf")
+    assert not (tmp_path / "a.pdf").exists()
+
+
+def test_a_second_interrupt_is_not_held_back():
+    interrupts = Interrupts()
+    interrupts.hold()
+    interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert interrupts.release()
+    assert not interrupts.release()
+
+
+def test_a_job_that_cannot_be_stopped_any_more_says_so_before_its_output_shows(tmp_path):
+    Image.new("L", (50, 50)).save(tmp_path / "a.png")
+    target = tmp_path / "a.pdf"
+    seen = []
+    pipeline.convert_document(
+        ConvertRequest(sources=(str(tmp_path / "a.png"),), target=str(target)),
+        Settings(data_dir=tmp_path / "data", scratch_dir=tmp_path / "scratch"),
+        before_commit=lambda: seen.append(target.exists()),
+    )
+    assert seen == [False]
+    assert target.exists()
