@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             from docmill.cli.flowrun import convert_with_prefect
 
-            results = convert_with_prefect(arguments, requests, settings)
+            results = convert_with_prefect(arguments, requests, settings, interrupts)
         code = _report_all(arguments, requests, results)
     interrupts.release()
     with suppress(KeyboardInterrupt):  # all is done

@@ -11,6 +11,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from docmill.cli.display import display_for
+from docmill.cli.interrupts import Interrupts
 from docmill.errors import DocmillError, EngineFailed, JobAborted
 from docmill.jobs.server import prefect_api
 from docmill.pipeline import Observer
@@ -22,7 +23,10 @@ STOP_SECONDS = 15.0
 
 
 def convert_with_prefect(
-    arguments: argparse.Namespace, requests: Sequence[ConvertRequest], settings: Settings
+    arguments: argparse.Namespace,
+    requests: Sequence[ConvertRequest],
+    settings: Settings,
+    interrupts: Interrupts,
 ) -> Iterator[ConvertOutcome | DocmillError]:
     """Run each request as a flow run of `docmill.flows.convert`, on the Prefect API that is set up."""
     if not arguments.verbose:
@@ -62,12 +66,16 @@ def convert_with_prefect(
         background = BackgroundLoop("docmill-convert")
         try:
             for request in requests:
+                if interrupts.release():
+                    raise KeyboardInterrupt
                 with display_for(arguments) as display:
                     future = background.call(run(request, display))
                     interrupted = _wait(future, lambda: background.call(stop()).result())
                 result = future.result(timeout=0) if future.done() else JobAborted("stopped")
                 if interrupted and (request is not requests[-1] or not isinstance(result, ConvertOutcome)):
                     raise KeyboardInterrupt
+                # What is still to be done tells Prefect how it came out.
+                interrupts.hold()
                 yield result
         finally:
             background.stop()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import pytest
 from PIL import Image
 
 from docmill import pipeline, publication
-from docmill.cli import convert
+from docmill.cli import convert, flowrun
 from docmill.cli.interrupts import Interrupts
 from docmill.cli.parser import build_parser
-from docmill.request import ConvertRequest
+from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
 
 
@@ -67,6 +69,57 @@ def test_a_job_whose_output_is_in_place_is_done(run, interrupted_commit, tmp_pat
 def test_of_several_sources_the_next_is_not_begun(run, interrupted_commit, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run("a.png", "b.png", "out/", "--to", "pdf")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
+
+
+class Done:
+    """A final state of a flow run."""
+
+    def __init__(self, outcome: ConvertOutcome) -> None:
+        self.outcome = outcome
+
+    async def aresult(self, raise_on_failure: bool) -> ConvertOutcome:
+        return self.outcome
+
+
+@pytest.fixture
+def run_interrupted_as_flow_runs(run, monkeypatch) -> Callable[..., int]:
+    """The same with Prefect, where each run ends well, and is interrupted just before or just after that."""
+    from docmill.flows import convert as flow
+
+    def with_prefect(*arguments: str, late: bool) -> int:
+        asked = build_parser("").parse_args(["convert", *arguments, "-q"])
+
+        async def convert_document(request: ConvertRequest, return_state: bool) -> Done:
+            settings = Settings.from_env()
+            outcome = await asyncio.to_thread(pipeline.convert_document, request, settings)
+            if not late:
+                interrupt()
+                await asyncio.sleep(0.5)
+            return Done(outcome)
+
+        @contextmanager
+        def prefect_api(*arguments: Any) -> Iterator[Callable[[], None]]:
+            yield lambda: None
+            if late:
+                interrupt()  # while Prefect is told how it came out
+
+        monkeypatch.setattr(flow, "convert_document", convert_document)
+        monkeypatch.setattr(flowrun, "prefect_api", prefect_api)
+        return convert.run(asked)
+
+    return with_prefect
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_flow_run_that_is_done_is_done(run_interrupted_as_flow_runs, tmp_path, late):
+    assert run_interrupted_as_flow_runs("a.png", "a.pdf", late=late) == 0
+    assert (tmp_path / "a.pdf").exists()
+
+
+def test_of_several_flow_runs_the_next_is_not_begun(run_interrupted_as_flow_runs, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_interrupted_as_flow_runs("a.png", "b.png", "out/", "--to", "pdf", late=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
 
 
