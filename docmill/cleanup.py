@@ -58,7 +58,7 @@ def clean_daily(settings: Settings) -> None:
         clean_cache(settings)
         clean_scratch(settings)
     except (OSError, DocmillError):
-        log.warning("the daily cleanup did not finish", exc_info=True)
+        log.info("the daily cleanup did not finish", exc_info=True)
 
 
 def clean_cache(settings: Settings, *, dry_run: bool = False) -> list[Cleaned]:

@@ -132,7 +132,7 @@ def begin_load(
         def probe(path: Path, name: str) -> DocumentFacts:
             return sandbox.probe_blocking(path, name, password, abort=abort)
 
-        directory = make_folder(work.source_dir(index))
+        directory = make_folder(work, work.source_dir(index))
         document_id = document_id_of(source)
         if document_id is not None:
             document = _from_cache(work, document_id, source, directory)
@@ -250,7 +250,7 @@ def prepare(
         encrypt_owner_password=work.secret_option(request, "encrypt_owner_password"),
     )
     shutil.rmtree(work.output_dir, ignore_errors=True)
-    return route, options, make_folder(work.output_dir)
+    return route, options, make_folder(work, work.output_dir)
 
 
 def _in_background(call: Callable[[], CachedDocument]) -> Background[CachedDocument]:

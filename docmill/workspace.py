@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
+import stat
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,9 +87,13 @@ class Converted:
     prepared: Preparation | None = None
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(work: Workspace, folder: Path) -> Path:
     """A folder in scratch; raises `LimitExceeded` where scratch is full, `EngineFailed` if it is sealed."""
+    scratch = work.settings.scratch_dir
     try:
+        with contextlib.suppress(FileExistsError):
+            scratch.mkdir(mode=0o700, parents=True)
+        _refuse_other_owner(scratch)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -97,3 +103,18 @@ def make_folder(folder: Path) -> Path:
             hint="set DOCMILL_SCRATCH_DIR to a folder that can be written to",
         ) from error
     return folder
+
+
+def _refuse_other_owner(scratch: Path) -> None:
+    """Raise `EngineFailed` where anybody may make folders and somebody else made this one, who could read and
+    change what is converted."""
+    if not scratch.parent.stat().st_mode & stat.S_ISVTX:
+        return
+    status = scratch.lstat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise EngineFailed(
+            f"the scratch folder '{scratch}' belongs to somebody else",
+            hint="set DOCMILL_SCRATCH_DIR to a folder of your own",
+        )
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mode & 0o077:
+        scratch.chmod(0o700)

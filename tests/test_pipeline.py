@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from PIL import Image
 
 from docmill.documents.cache import DocumentCache
-from docmill.errors import InvalidJobData, Phase
+from docmill.errors import EngineFailed, InvalidJobData, Phase
 from docmill.options import ConvertOptions
 from docmill.pipeline import convert_document
 from docmill.request import ConvertRequest
@@ -85,3 +88,38 @@ def test_parameters_are_what_was_set_and_read_back() -> None:
     request = ConvertRequest(sources=("a.tif",), to="pdf", options=ConvertOptions(dpi=100))
     assert request.to_parameters() == {"sources": ["a.tif"], "to": "pdf", "options": {"dpi": 100}}
     assert ConvertRequest.from_dict(request.to_parameters()) == request
+
+
+def test_what_docmill_keeps_of_a_document_is_its_users_alone(tmp_path: Path, settings: Settings) -> None:
+    Image.new("L", (50, 50)).save(scan := tmp_path / "scan.png")
+    scan.chmod(0o600)
+    request = ConvertRequest(sources=(str(scan),), target=str(tmp_path / "scan.pdf"))
+    seen = []
+
+    convert_document(
+        request, settings, before_commit=lambda: seen.append(settings.scratch_dir.stat().st_mode & 0o777)
+    )
+
+    assert seen == [0o700]
+    assert (settings.data_dir / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_scratch_where_anybody_may_make_it_has_to_be_the_users_own(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (shared := tmp_path / "tmp").mkdir()
+    shared.chmod(0o1777)
+    (scratch := shared / "docmill").mkdir(mode=0o755)
+    Image.new("L", (50, 50)).save(scan := tmp_path / "scan.png")
+    request = ConvertRequest(sources=(str(scan),), target=str(tmp_path / "scan.pdf"), overwrite=True)
+
+    convert_document(request, replace(settings, scratch_dir=scratch))
+    assert scratch.stat().st_mode & 0o777 == 0o700
+
+    somebody_else = os.stat_result((stat.S_IFDIR | 0o755, 1, 1, 2, os.geteuid() + 4242, 0, 0, 0, 0, 0))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(EngineFailed, match="belongs to somebody else"),
+    ):
+        patch.setattr(Path, "lstat", lambda path: somebody_else)
+        convert_document(request, replace(settings, scratch_dir=scratch))

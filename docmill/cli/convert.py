@@ -175,7 +175,7 @@ def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Conv
             raise InvalidJobData("--json and the document cannot both go to standard output")
     work = Workspace(settings)
     try:
-        folder = make_folder(work.root)
+        folder = make_folder(work, work.root)
         if STANDARD_STREAM in request.sources:
             spool = folder / "stdin"
             limits = LoadLimits.from_settings(settings)

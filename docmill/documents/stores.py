@@ -154,7 +154,7 @@ class LocalStore:
         """A second name for an object, which outlives its deletion; False where links are not to be had."""
         target = self.path(link)
         for _ in range(_TRIES):
-            _make_folder(target.parent)
+            _make_folder(target.parent, self.root)
             try:
                 target.hardlink_to(self.path(key))
             except FileNotFoundError:
@@ -171,7 +171,7 @@ class LocalStore:
     def _temporary(self, key: str) -> Iterator[tuple[Path, int]]:
         path = self.path(key)
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{time.time_ns():x}-{os.urandom(4).hex()}")
-        fd = _create_locked(temporary)
+        fd = _create_locked(temporary, self.root)
         try:
             yield temporary, fd
         finally:
@@ -179,14 +179,14 @@ class LocalStore:
             temporary.unlink(missing_ok=True)
 
 
-def _create_locked(path: Path) -> int:
+def _create_locked(path: Path, root: Path) -> int:
     """A new file, locked as long as its writer lives: so `sweep` tells it from what was left behind."""
     for _ in range(_TRIES):
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             # Somebody may remove the folder, empty as it is, before the file is in it.
-            _make_folder(path.parent)
+            _make_folder(path.parent, root)
             continue
         with suppress(OSError):  # a file system without locks
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -196,7 +196,10 @@ def _create_locked(path: Path) -> int:
     raise _vanishing(path.parent)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, root: Path) -> None:
+    # What the root holds comes from files that perhaps only their owner may read.
+    with suppress(FileExistsError):
+        root.mkdir(mode=0o700, parents=True)
     # pathlib says that it exists if it vanishes between the two looks that `exist_ok` takes.
     with suppress(FileExistsError):
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from docmill.errors import (
     EXIT_CODES,
     CorruptDocument,
     DestinationExists,
+    DestinationForbidden,
     DestinationFull,
     LimitExceeded,
     PrefectUnavailable,
@@ -174,6 +175,18 @@ def test_closed_standard_streams_are_no_defect(docmill, scan, closed):
 
     assert done.returncode == 0
     check_pdf(docmill.folder / "out.pdf")
+
+
+def test_a_data_folder_that_cannot_be_made_is_told_in_a_line(docmill, scan):
+    (docmill.folder / "data").write_text("no folder")
+
+    result = docmill(
+        "convert", scan, "out.pdf", "--direct", "-q", DOCMILL_DATA_DIR=str(docmill.folder / "data")
+    )
+
+    assert result.code == EXIT_CODES[DestinationForbidden]
+    assert len(result.err.splitlines()) == 1
+    assert not (docmill.folder / "out.pdf").exists()
 
 
 def test_a_user_without_a_home_is_told_what_to_set(docmill, scan):
