@@ -18,6 +18,7 @@ from PIL import Image
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.png_rows import samples
+from docmill.engines.raster.source import RESUME_HINT
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
@@ -100,17 +101,21 @@ class PictureFile:
     def frame(self, number: int, *, salvage: bool = False) -> Frame:
         """Decode a page (from 1); with `salvage` what can be decoded of a damaged one, and the damage.
 
-        Raises `CorruptDocument` and `LimitExceeded`.
+        Raises `CorruptDocument`, which names the page, and `LimitExceeded`.
         """
         try:
             return self._frame(number, truncated=False)
         except CorruptDocument as error:
+            damage = error if error.page else _on_page(error, number, "" if salvage else RESUME_HINT)
             if not salvage:
-                raise
-            frame = self._frame(number, truncated=True)
+                raise damage from error
+            try:
+                frame = self._frame(number, truncated=True)
+            except CorruptDocument:
+                raise damage from error
             if _is_empty(frame.image):
-                raise
-            frame.damage = error
+                raise damage from error
+            frame.damage = damage
             return frame
 
     def size_pt(self, number: int) -> tuple[float, float]:
@@ -204,6 +209,10 @@ class PictureFile:
         if self._options.mime_type == PNG.mime_type:
             return _wide_png(self._path)
         return None
+
+
+def _on_page(error: CorruptDocument, number: int, hint: str) -> CorruptDocument:
+    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)
 
 
 def _seek_directory(image: Any, directory: Directory, number: int) -> None:

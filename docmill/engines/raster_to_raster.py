@@ -77,10 +77,7 @@ class _Maker:
         default = asked.dpi or self.options.default_dpi
         size = upright_size((page.width, page.height), page.dpi or (0, 0), page.orientation, default)
         how = "copied" if is_copied else f"decoded{' in part' if frame.damage else ''} ({encoded.how})"
-        damage = frame.damage
-        if damage and damage.page is None:  # of a TIFF it names its page
-            damage = CorruptDocument(f"page {number}: {damage.message}", hint=damage.hint, page=number)
-        return MadePage(encoded, PageResult(number, *size, page.width, page.height, how), damage)
+        return MadePage(encoded, PageResult(number, *size, page.width, page.height, how), frame.damage)
 
     def blank(self, number: int) -> PageImage:
         """A white page as large as that page, as far as its header can be read, else A4."""

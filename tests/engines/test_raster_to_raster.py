@@ -421,3 +421,18 @@ def test_a_page_that_cannot_be_read_is_blank(tmp_path, many):
         assert sizes == [(61, 40), (61, 40), (63, 40), (100, 80)]
         made.seek(1)
         assert np.asarray(made.convert("L")).min() == 255
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+def test_a_picture_that_breaks_off_is_named_by_its_page_and_what_to_do(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"cut.{kind.lower()}"
+    Image.effect_noise((300, 200), 50).save(path, kind)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with pytest.raises(CorruptDocument, match="page 1: ") as caught:
+        convert(path, "tiff", tmp_path / "out")
+    assert "--on-error resume" in caught.value.hint
+
+    result = convert(path, "tiff", tmp_path / "out", on_error="resume")
+    (failure,) = result.failures
+    assert failure.error["message"].count("page 1") == 1
