@@ -13,18 +13,22 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Self, cast
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.abc
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import Flow as APIFlow
+from prefect.client.schemas.objects import FlowRun, WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, get_current_settings, temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from docmill import sandbox
 from docmill.errors import InvalidJobData
@@ -34,8 +38,9 @@ from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# A deployment is seldom made anew; to ask for it with every job costs 8 ms.
-ENTRYPOINT_SECONDS = 10.0
+# How long a worker goes by what it knows of deployments and flows, which are seldom made anew: to ask for
+# both with every job costs the server 16 ms.
+KNOWN_SECONDS = 10.0
 
 
 class DocmillVariables(BaseVariables):
@@ -47,9 +52,45 @@ class DocmillVariables(BaseVariables):
 
 
 class DocmillJobConfiguration(BaseJobConfiguration):
-    """How a job runs; docmill's jobs need nothing of an infrastructure."""
+    """How a job runs; docmill's jobs need nothing of an infrastructure. `entrypoint` names their flow."""
 
     reruns: int = Field(default=0, ge=0)
+    _entrypoint: str | None = PrivateAttr(default=None)
+
+    @property
+    def entrypoint(self) -> str | None:
+        return self._entrypoint
+
+    @classmethod
+    async def resolve_for_flow_run(
+        cls,
+        flow_run: FlowRun,
+        *,
+        client: PrefectClient,
+        work_pool: WorkPool,
+        worker_name: str,
+        worker_id: UUID | None = None,
+        deployment: DeploymentResponse | None = None,
+    ) -> Self:
+        """As Prefect's own, from the deployment and the flow as they were a few seconds ago."""
+        if deployment is None and flow_run.deployment_id:
+            deployment = await _known_deployment(client, flow_run.deployment_id)
+        variables = (deployment.job_variables if deployment else None) or {}
+        configuration: Self = await cls.from_template_and_values(
+            base_job_template=work_pool.base_job_template,
+            values=variables | (flow_run.job_variables or {}),
+            client=client,
+        )
+        configuration.prepare_for_flow_run(
+            flow_run=flow_run,
+            deployment=deployment,
+            flow=await _known_flow(client, flow_run.flow_id),
+            work_pool=work_pool,
+            worker_name=worker_name,
+            worker_id=worker_id,
+        )
+        configuration._entrypoint = deployment.entrypoint if deployment else None
+        return configuration
 
 
 class DocmillWorkerResult(BaseWorkerResult):
@@ -72,7 +113,6 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         super().__init__(*args, **kwargs)
         self._docmill = Settings.from_env()
         self._executor: Executor | None = None
-        self._entrypoints: dict[UUID, tuple[str | None, float]] = {}
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Poll for jobs as often as docmill's settings say, where Prefect's are not set."""
@@ -105,7 +145,7 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> DocmillWorkerResult:
         """Run one flow run to its end; raises `InvalidJobData` for a flow that is not docmill's."""
-        flow = load_docmill_flow(await self._entrypoint(flow_run))
+        flow = load_docmill_flow(configuration.entrypoint)
         executor = self._executor
         if executor is None:
             raise RuntimeError("the worker is stopping")
@@ -116,17 +156,29 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         await asyncio.wrap_future(executor.submit(flow_run, flow))
         return DocmillWorkerResult(identifier=identifier, status_code=0)
 
-    async def _entrypoint(self, flow_run: FlowRun) -> str | None:
-        if flow_run.deployment_id is None:
-            return None
-        entrypoint, since = self._entrypoints.get(flow_run.deployment_id, (None, -math.inf))
-        if time.monotonic() - since > ENTRYPOINT_SECONDS:
-            try:
-                entrypoint = (await self.client.read_deployment(flow_run.deployment_id)).entrypoint
-            except ObjectNotFound:
-                raise InvalidJobData("the deployment of this flow run is gone") from None
-            self._entrypoints[flow_run.deployment_id] = entrypoint, time.monotonic()
-        return entrypoint
+
+# What each client has read of deployments and flows, and when.
+_known: WeakKeyDictionary[PrefectClient, dict[UUID, tuple[float, Any]]] = WeakKeyDictionary()
+
+
+async def _known_deployment(client: PrefectClient, id: UUID) -> DeploymentResponse:
+    try:
+        return cast(DeploymentResponse, await _remembered(client, id, client.read_deployment))
+    except ObjectNotFound:
+        raise InvalidJobData("the deployment of this flow run is gone") from None
+
+
+async def _known_flow(client: PrefectClient, id: UUID) -> APIFlow:
+    return cast(APIFlow, await _remembered(client, id, client.read_flow))
+
+
+async def _remembered(client: PrefectClient, id: UUID, read: Callable[[UUID], Awaitable[Any]]) -> Any:
+    known = _known.setdefault(client, {})
+    since, value = known.get(id, (-math.inf, None))
+    if time.monotonic() - since > KNOWN_SECONDS:
+        value = await read(id)
+        known[id] = time.monotonic(), value
+    return value
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -27,7 +29,9 @@ from docmill.tasks.threads import in_thread
 from docmill.workspace import Converted, Workspace
 
 
-@flow(name=FLOW_NAME, persist_result=False)
+# Nothing is stored there; but where no storage is named, Prefect's engine asks the server for one at every
+# run, by a call that holds up all jobs of the event loop until it is answered.
+@flow(name=FLOW_NAME, persist_result=False, result_storage=Path(tempfile.gettempdir()))
 async def convert_document(
     request: ConvertRequest, user_token: str | None = None, job_token: str | None = None
 ) -> State[Any]:

@@ -71,8 +71,7 @@ def start_server(
     )
     environment.pop("PREFECT_API_URL", None)
     log = folder / f"server-{time.monotonic_ns()}.log"
-    command = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with running([sys.executable, *command], environment, log) as process:
+    with running([sys.executable, "-m", "docmill.up.server", str(port)], environment, log) as process:
         _wait_until_healthy(port, process, log)
         yield PrefectServer(f"http://127.0.0.1:{port}/api", folder), process
 

@@ -24,6 +24,7 @@ from docmill.errors import InvalidJobData, JobTokenInUse, PrefectUnavailable
 from docmill.jobs.deployments import deploy_convert
 from docmill.jobs.local import DataLock, Running
 from docmill.jobs.models import JobData
+from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
@@ -38,6 +39,19 @@ def runner(api):
     asyncio.run(deploy(POOL, "docmill"))
     with StatusJobDataRunner(deployment=POOL) as runner:
         yield runner
+
+
+def test_a_deployment_that_is_made_anew_takes_jobs_of_runners_that_knew_the_old_one(runner):
+    async def make_anew() -> None:
+        async with get_client() as client:
+            old = await client.read_deployment_by_name(f"{FLOW_NAME}/{POOL}")
+            await client.delete_deployment(old.id)
+        await deploy(POOL, "docmill")
+
+    runner.submit(REQUEST)
+    asyncio.run(make_anew())
+    job = runner.submit(REQUEST)
+    assert runner.query_convert_job_status(job.user_token, job.job_token) is not None
 
 
 SUBMIT = """
