@@ -31,8 +31,12 @@ from docmill.settings import Settings
 from docmill.workspace import Converted, Workspace, make_folder
 
 if TYPE_CHECKING:
-    from docmill.documents.background import Background
+    from docmill.documents.background import Background, GrowingHash
     from docmill.documents.publish import Preparation
+
+
+# An output is hashed as it is being written where its source has so many bytes: below, waking up costs more.
+_WORTH_FOLLOWING = 1 << 20
 
 
 class Observer(Protocol):
@@ -187,13 +191,9 @@ def convert(
         started = time.monotonic()
         route, options, out_dir = prepare(work, request, documents)
         sandbox = Sandbox(work.settings)
-        preparing: list[Preparation] = []
-
-        def begin_publishing(outputs: Sequence[Path]) -> None:
-            from docmill.documents import publish
-
-            preparing.append(publish.prepare(outputs, request.target))
-
+        publishing = _Publishing(request.target)
+        if route.appends and documents[0].size >= _WORTH_FOLLOWING:
+            publishing.follow(out_dir.absolute() / f"{options.name}.{route.steps[0].target.format.extension}")
         try:
             if route.parts:
                 result = sandbox.merge_blocking(
@@ -203,7 +203,7 @@ def convert(
                     options,
                     facts=[document.facts for document in documents],
                     on_progress=on_progress,
-                    on_made=begin_publishing,
+                    on_made=publishing.prepare,
                     abort=abort,
                 )
             else:
@@ -214,14 +214,48 @@ def convert(
                     options,
                     facts=documents[0].facts,
                     on_progress=on_progress,
-                    on_made=begin_publishing,
+                    on_made=publishing.prepare,
                     abort=abort,
                 )
+            return Converted(result, route, time.monotonic() - started, publishing.prepared(result.outputs))
         except BaseException:
-            for prepared in preparing:
-                prepared.stop()
+            publishing.stop()
             raise
-        return Converted(result, route, time.monotonic() - started, preparing[0] if preparing else None)
+
+
+class _Publishing:
+    """What of publishing is begun while the sandbox is still at work."""
+
+    def __init__(self, target: str | None) -> None:
+        self._target = target
+        self._growing: GrowingHash | None = None
+        self._prepared: Preparation | None = None
+
+    def follow(self, output: Path) -> None:
+        """Hash an output as it is being written."""
+        from docmill.documents import publish
+
+        self._growing = publish.follow(output)
+
+    def prepare(self, outputs: Sequence[Path]) -> None:
+        """Go on with outputs that are whole."""
+        from docmill.documents import publish
+
+        self._prepared = publish.prepare(outputs, self._target, self._growing)
+
+    def prepared(self, outputs: Sequence[Path]) -> Preparation:
+        """The preparation of these outputs; begun now where the sandbox checked nothing."""
+        if self._prepared is None:
+            self.prepare(outputs)
+        assert self._prepared is not None
+        return self._prepared
+
+    def stop(self) -> None:
+        """Give up: nothing is read any more when this returns."""
+        if self._growing:
+            self._growing.stop()
+        if self._prepared:
+            self._prepared.stop()
 
 
 def prepare(

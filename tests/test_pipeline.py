@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import zipfile
@@ -23,6 +24,19 @@ from docmill.settings import Settings
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", scratch_dir=tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("verify", ["fail", "off"])
+def test_a_large_output_is_kept_under_its_own_digest(tmp_path: Path, verify: str) -> None:
+    settings = Settings(data_dir=tmp_path / "data", scratch_dir=tmp_path / "scratch", verify=verify)
+    pages = [Image.effect_noise((1000, 1000), 60) for _ in range(3)]
+    pages[0].save(scan := tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    made = convert_document(ConvertRequest(sources=(str(scan),), to="pdf"), settings)
+    assert made.output_document_id
+    cache = DocumentCache(settings.cache_location, scratch=settings.scratch_dir)
+    with cache.open_local(made.output_document_id) as path:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert cache.get(made.output_document_id).sha256 == digest
 
 
 @pytest.mark.parametrize("document_id", ["Q3/été 100%", "a%2Fb", "../x", " "])

@@ -1,4 +1,4 @@
-"""Work beside the caller's own: any call in a thread, and the SHA-256 of files."""
+"""Work beside the caller's own: any call in a thread, and the SHA-256 of files, also while they grow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ LoadProgress = Callable[[int, int | None], None]
 
 # Small enough to be hashed out of the processor's cache: chunks of 1 MiB take a third longer.
 _CHUNK = 1 << 17
+# How often a growing file is looked at, in seconds: the more seldom, the longer there was nothing new.
+_LOOK, _SELDOM_LOOK = 0.002, 0.1
 
 
 class Background(Generic[T]):
@@ -86,4 +88,59 @@ class Hashing:
                 done += count
                 if self._progress is not None:
                     self._progress(done, snapshot.size)
+        return digest.hexdigest()
+
+
+class GrowingHash:
+    """The SHA-256 of a file that is written from its beginning to its end, made in a thread while it grows.
+
+    The file may not be there yet. `complete` says that it is whole, `stop` that nobody wants the digest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._snapshot: FileSnapshot | None = None
+        self._over = threading.Event()
+        self._background = Background(self._follow, "docmill-hash")
+
+    @property
+    def snapshots(self) -> tuple[FileSnapshot, ...]:
+        """What the file was when it was complete."""
+        return (self._snapshot,) if self._snapshot else ()
+
+    def complete(self) -> None:
+        """The file is whole from now on; raises `OSError` where it is not there."""
+        self._snapshot = FileSnapshot.of(self.path)
+        self._over.set()
+
+    def results(self) -> tuple[str, ...]:
+        """The digest in hex, once it is made; raises what reading raised."""
+        return (self._background.result(),)
+
+    def stop(self) -> None:
+        """Give up; nothing is read any more when this returns."""
+        self._over.set()
+        self._background.wait()
+
+    def _follow(self) -> str:
+        digest, pause = hashlib.sha256(), _LOOK
+        buffer = memoryview(bytearray(_CHUNK))
+        while not self.path.exists() and not self._over.wait(pause):
+            pause = min(2 * pause, _SELDOM_LOOK)
+        if self._over.is_set() and self._snapshot is None:
+            return ""
+        with self.path.open("rb", buffering=0) as file:
+            while True:
+                # Asked before the file is read: what is there then is all.
+                over = self._over.is_set()
+                if over and self._snapshot is None:
+                    break
+                if count := file.readinto(buffer):
+                    digest.update(buffer[:count])
+                    pause = _LOOK
+                elif over:
+                    break
+                else:
+                    self._over.wait(pause)
+                    pause = min(2 * pause, _SELDOM_LOOK)
         return digest.hexdigest()

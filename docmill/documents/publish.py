@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from docmill.documents.background import Background, Hashing
+from docmill.documents.background import Background, GrowingHash, Hashing
 from docmill.documents.failures import source_failures
 from docmill.documents.model import FileSnapshot, PublishedOutput
 from docmill.documents.uris import parse_location
@@ -88,12 +88,20 @@ class Order:
 
 
 class Preparation:
-    """Outputs that are hashed, and with `sync` brought to the disk, in threads from now on."""
+    """Outputs that are hashed, and with `sync` brought to the disk, in threads from now on.
 
-    def __init__(self, paths: Sequence[Path], *, sync: bool) -> None:
+    `growing` is the hash of the output that was begun while the output was being written.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, sync: bool, growing: GrowingHash | None = None) -> None:
         self._paths = tuple(paths)
+        self._hashing: Hashing | GrowingHash
         with source_failures("the output", phase=Phase.PUBLISH):
-            self._hashing = Hashing(self._paths)
+            if growing and self._paths == (growing.path,):
+                growing.complete()
+                self._hashing = growing
+            else:
+                self._hashing = Hashing(self._paths)
         # Beside the hashing, which takes about as long; the outputs are mostly staged by a link.
         self._sync = Background(self._write_back, "docmill-sync") if sync else None
 
@@ -126,12 +134,17 @@ class Preparation:
                 os.fdatasync(file.fileno())
 
 
-def prepare(outputs: Sequence[Path], target: str | None) -> Preparation:
+def prepare(outputs: Sequence[Path], target: str | None, growing: GrowingHash | None = None) -> Preparation:
     """Begin what `stage` needs of `outputs`, which are whole, while they are still being looked at.
 
-    `target` is a path or URI, None for the document cache.
+    `target` is a path or URI, None for the document cache; `growing` what `follow` began of the one output.
     """
-    return Preparation(outputs, sync=target is not None and parse_location(target).is_local)
+    return Preparation(outputs, sync=target is not None and parse_location(target).is_local, growing=growing)
+
+
+def follow(output: Path) -> GrowingHash:
+    """Hash an output while it is being written from its beginning to its end, for `prepare`."""
+    return GrowingHash(output)
 
 
 def stage(

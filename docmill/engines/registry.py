@@ -53,8 +53,9 @@ class EngineSpec:
     `entry` is `module:class`; `options` are the names of the `ConvertOptions` it honours beside
     `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by
     output format; `raster` the formats of text of which it makes pictures; `archives` if it puts several
-    files into one ZIP; `needs` the modules it imports, each with
-    the extra that brings it (empty: a plain dependency).
+    files into one ZIP; `appends` if it writes one file, named after the document, from its beginning to its
+    end, so that it can be read while it grows; `needs` the modules it imports, each with the extra that
+    brings it (empty: a plain dependency).
     """
 
     name: str
@@ -68,6 +69,7 @@ class EngineSpec:
     subsampling: frozenset[Format] = frozenset()
     raster: frozenset[Format] = frozenset()
     archives: bool = False
+    appends: bool = False
     needs: tuple[tuple[str, str], ...] = ()
 
 
@@ -90,6 +92,11 @@ class Route:
 
     steps: tuple[Step, ...]
     parts: tuple[Route, ...] = ()
+
+    @property
+    def appends(self) -> bool:
+        """Whether the one output is written from its beginning to its end."""
+        return len(self.steps) == 1 and not self.parts and engine_spec(self.steps[0].engine).appends
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -127,6 +134,7 @@ ENGINES: tuple[EngineSpec, ...] = (
         targets=frozenset({PDF}),
         options=frozenset({"dpi", "quality", "title", "alpha", "frames", "bad_page"}),
         raster=frozenset({PDF}),
+        appends=True,
     ),
     EngineSpec(
         name="pdf-to-text",
