@@ -20,7 +20,7 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import AsyncClientContext
+from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.flow_engine import run_flow_async
 from prefect.states import AwaitingRetry, Cancelled, Crashed
@@ -90,8 +90,10 @@ class Executor:
     async def _live(self, started: Future[None]) -> None:
         try:
             async with AsyncExitStack() as stack:
-                # One client, and so one pool of connections, for all runs: engines look for it here.
+                # One client, and so one pool of connections, for all runs: engines look for it here. They
+                # also ask for a synchronous one, which they do not use, and which takes 4 ms to make.
                 await stack.enter_async_context(AsyncClientContext.get_or_create())
+                stack.enter_context(SyncClientContext.get_or_create())
                 await stack.enter_async_context(keep_watching())
                 self._background.adopt_context()
                 sweeping = asyncio.create_task(Sweeper(reruns=self._reruns).keep_sweeping())
