@@ -285,6 +285,13 @@ def test_what_an_engine_logs_arrives(run: Runner, caplog: pytest.LogCaptureFixtu
     assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
         ("docmill.engines.double", "WARNING", "page 3 looks odd")
     ]
+    # What a library says of a document is for who asks for it: docmill tells of it in its own words.
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, "docmill"):
+        run("logs")
+    assert ("docmill.library", "DEBUG", "the tree includes an object") in [
+        (r.name, r.levelname, r.getMessage()) for r in caplog.records
+    ]
 
 
 def test_a_daemon_of_an_engine_ends_with_it(run: Runner, out_dir: Path) -> None:

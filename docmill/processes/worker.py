@@ -112,8 +112,15 @@ def _forward_logs(level: int) -> None:
 
 class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        name, level = record.name, record.levelno
+        if not name.startswith("docmill"):
+            # What a library has to say of a document, pikepdf of a damaged one for example: docmill tells the
+            # user itself, in its own words.
+            name, level = f"docmill.{name}", logging.DEBUG
+            if level < logging.getLogger().level:
+                return
         # Short enough to be one write that nothing of a sibling gets into.
-        write_frame(_FRAMES_FD, LOG, [record.name, record.levelno, record.getMessage()[:500]])
+        write_frame(_FRAMES_FD, LOG, [name, level, record.getMessage()[:500]])
 
 
 def _flush() -> None:
