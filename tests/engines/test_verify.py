@@ -19,10 +19,12 @@ from docmill.documents.identify import identify
 from docmill.engines import registry
 from docmill.engines.base import DAMAGED, EngineOptions, EngineResult, PageResult
 from docmill.engines.verify import Source, verify
+from docmill.engines.verify.pdfium import PdfPages
 from docmill.errors import EngineFailed, InvalidJobData
 from docmill.formats import PDF, Target, target_from_name
 from docmill.options import ConvertOptions
 from docmill.settings import Settings
+from tests.engines import bad_pdfs
 from tests.engines.tiffs import Layout, tiff_bytes
 from tests.support import check_pdf
 
@@ -342,6 +344,16 @@ def test_a_page_tree_that_counts_too_many_is_told_by_the_pages_that_are_there(tm
     sources, options, result = convert(broken(tmp_path / "a.pdf", b"", count=3))
     assert (len(sources[0].facts.pages), len(result.pages)) == (3, 1)
     verify(sources, options, result, LONG)
+
+
+def test_a_copied_page_that_pdfium_does_not_come_back_from_is_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "doubling.pdf"
+    source.write_bytes(bad_pdfs.doubling_forms())
+    made = convert(source)
+    monkeypatch.setattr(PdfPages, "drawn", lambda *_: pytest.fail("it is drawn 2^30 times"))
+    verify(*made, seconds=1.0)
 
 
 def test_metadata_that_is_no_xmp_stays(tmp_path: Path) -> None:

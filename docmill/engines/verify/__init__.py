@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 from docmill.engines.base import DAMAGED, EngineOptions, EngineResult, PageResult
 from docmill.engines.verify.expected import HINT, Source, SourcePage, check_page_count, source_pages
 from docmill.engines.verify.pdfium import PdfPages
-from docmill.errors import EngineFailed
+from docmill.errors import CorruptDocument, EngineFailed, LimitExceeded
 from docmill.formats import BILEVEL, GIF, JPEG, PDF, PNG, TIFF, WEBP, Target
 
 if TYPE_CHECKING:
+    from docmill.engines.pdf_content import PageContents
     from docmill.engines.verify.images import ImagePages, SmallPicture
 
 __all__ = ["Source", "verify"]
@@ -168,6 +169,7 @@ class _Comparison:
         self._stack = stack
         self._pdfs: dict[int, PdfPages] = {}
         self._images: dict[int, ImagePages] = {}
+        self._contents: dict[int, PageContents] = {}
 
     def with_pdf(self, output: PdfPages, place: int, made: PageResult, page: SourcePage) -> None:
         """Raise `EngineFailed` where a page of a PDF does not look like that of its source."""
@@ -272,6 +274,8 @@ class _Comparison:
         """A page of a source at `size`, turned clockwise; None where it cannot be drawn."""
         key = id(page.source)
         if page.source.is_pdf:
+            if self._options.target == Target(PDF) and not self._can_be_drawn(page):
+                return None
             if key not in self._pdfs:
                 reader = PdfPages(page.source.path, page.source.password)
                 self._pdfs[key] = self._stack.enter_context(closing(reader))
@@ -282,6 +286,22 @@ class _Comparison:
         if small is None or not turned:
             return small
         return replace(small, image=small.image.rotate(-turned, expand=True))
+
+    def _can_be_drawn(self, page: SourcePage) -> bool:
+        """Whether pdfium draws all of a page that was copied: of one whose forms double thirty times it does
+        not come back. Where pages were drawn for the output, their engine has looked."""
+        from docmill.engines.pdf_content import PageContents
+
+        key, source = id(page.source), page.source
+        if key not in self._contents:
+            self._contents[key] = PageContents.of(
+                source.path, replace(self._options, password=source.password), len(source.facts.pages)
+            )
+        try:
+            self._contents[key].check(page.index + 1)
+        except (CorruptDocument, LimitExceeded):
+            return False
+        return True
 
     def frame_size_pt(self, page: SourcePage) -> tuple[float, float]:
         """The size of a frame that goes beyond the first, by which the facts go; (0, 0) if it is unknown."""
