@@ -22,6 +22,7 @@ from docmill.engines.base import (
     PageResult,
     Progress,
 )
+from docmill.engines.pdf_edit.forms import is_signed
 from docmill.engines.pdf_edit.merging import Merge
 from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair_notes
 from docmill.engines.pdf_edit.saving import SaveOptions, save, set_metadata
@@ -50,7 +51,8 @@ class PdfToPdf:
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".edit-") as scratch:
             opened = open_for_editing(source, options.password, Path(scratch), options.max_pages)
             with opened.pdf:
-                return _Job(source, Path(scratch), out_dir, options, progress).run(opened)
+                notes = _lost_by_rewriting(opened, options)
+                return _Job(source, Path(scratch), out_dir, options, progress).run(opened, notes)
 
     def merge(
         self,
@@ -65,7 +67,7 @@ class PdfToPdf:
             failures: list[PageFailure] = []
             notes: list[str] = []
             merged = _merged(sources, scratch, options, failures, notes, stack)
-            result = _Job(sources[0].path, scratch, out_dir, options, progress).run(merged)
+            result = _Job(sources[0].path, scratch, out_dir, options, progress).run(merged, [])
             return EngineResult(
                 result.outputs, result.pages, (*failures, *result.failures), (*notes, *result.notes)
             )
@@ -89,11 +91,11 @@ class _Job:
         self._progress = progress
         self._save = SaveOptions.of(options)
 
-    def run(self, opened: OpenedPdf) -> EngineResult:
+    def run(self, opened: OpenedPdf, lost_by_rewriting: list[str]) -> EngineResult:
         asked = self._options.options
         numbers = _numbers(opened, self._options)
         numbers, failures = self._without_lost_pages(opened, numbers)
-        notes = [*opened.notes, *_lost_by_rewriting(opened, self._save)]
+        notes = [*opened.notes, *lost_by_rewriting]
         lost = {failure.page for failure in failures}
         notes += select_pages(opened, [number - 1 for number in numbers])
         for page in opened.pages if asked.rotate else ():
@@ -123,7 +125,7 @@ class _Job:
         """The pages to write, and the failures for those that the document lists and does not have."""
         asked = self._options.options
         lost = [number for number in numbers if number - 1 in opened.placeholders]
-        errors = [CorruptDocument(f"page {number} is missing from the PDF", page=number) for number in lost]
+        errors = [CorruptDocument(opened.placeholders[number - 1], page=number) for number in lost]
         if errors and (asked.on_error is not OnError.RESUME or len(lost) == len(numbers)):
             raise errors[0]
         if asked.bad_page is BadPage.SKIP:
@@ -187,12 +189,11 @@ def _numbers(opened: OpenedPdf, options: EngineOptions) -> list[int]:
     return numbers
 
 
-def _lost_by_rewriting(opened: OpenedPdf, options: SaveOptions) -> list[str]:
+def _lost_by_rewriting(opened: OpenedPdf, options: EngineOptions) -> list[str]:
     notes = []
-    if opened.pdf.is_encrypted and not options.encryption:
+    if opened.encrypted and not SaveOptions.of(options).encryption:
         notes.append("the source is encrypted, the output is not")
-    form = opened.pdf.Root.get(Name.AcroForm)
-    if form is not None and int(form.get(Name.SigFlags, 0)) & 1:
+    if is_signed(opened.pdf):
         notes.append("the PDF was signed; its signatures do not hold for the output")
     return notes
 
@@ -206,8 +207,9 @@ def _merged(
     stack: ExitStack,
 ) -> OpenedPdf:
     """All sources as one document, open until `stack` closes. Their files stay open as long."""
+    lost: dict[int, str] = {}
     if len(sources) > _MERGE_AT_ONCE:
-        sources = _in_groups(sources, scratch, options, failures, notes)
+        sources, lost = _in_groups(sources, scratch, options, failures, notes)
     merge: Merge | None = None
     for number, source in enumerate(sources):
         folder = scratch / f"source-{number}"
@@ -220,12 +222,11 @@ def _merged(
                 raise
             failures.append(PageFailure(1 + (merge.page_count if merge else 0), error.to_dict()))
             continue
-        for place in sorted(opened.placeholders):
-            lost = CorruptDocument(f"{source.name}: page {place + 1} is missing from the PDF", page=place + 1)
-            if options.options.on_error is not OnError.RESUME:
-                raise lost
-            failures.append(PageFailure(place + 1, lost.to_dict()))
-        notes.extend(f"{source.name}: {note}" for note in opened.notes)
+        opened.placeholders = {
+            place: f"{source.name}: {message}" for place, message in opened.placeholders.items()
+        }
+        lost_by_rewriting = _lost_by_rewriting(opened, options)
+        notes.extend(f"{source.name}: {note}" for note in (*opened.notes, *lost_by_rewriting))
         opened.notes = ()
         if merge is None:
             stack.enter_context(opened.pdf)
@@ -238,6 +239,7 @@ def _merged(
         raise CorruptDocument("none of the documents to merge can be read")
     merge.finish()
     notes.extend(merge.notes)
+    merge.opened.placeholders = {**lost, **merge.opened.placeholders}
     return merge.opened
 
 
@@ -247,9 +249,11 @@ def _in_groups(
     options: EngineOptions,
     failures: list[PageFailure],
     notes: list[str],
-) -> list[MergeSource]:
-    """Fewer sources, each of them many merged."""
-    groups = []
+) -> tuple[list[MergeSource], dict[int, str]]:
+    """Fewer sources, each of them many merged; and the pages that are missing from them."""
+    groups: list[MergeSource] = []
+    lost: dict[int, str] = {}
+    page_count = 0
     for first in range(0, len(sources), _MERGE_AT_ONCE):
         target = scratch / f"group-{first}.pdf"
         folder = scratch / f"group-{first}"
@@ -258,6 +262,8 @@ def _in_groups(
             some = sources[first : first + _MERGE_AT_ONCE]
             merged = _merged(some, folder, options, failures, notes, stack)
             save(merged.pdf, target, SaveOptions())
+            lost |= {page_count + place: message for place, message in merged.placeholders.items()}
+            page_count += len(merged.pages)
         shutil.rmtree(folder)
         groups.append(MergeSource(target, f"documents {first + 1} to {first + len(some)}"))
-    return groups
+    return groups, lost

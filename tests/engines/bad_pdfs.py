@@ -140,8 +140,10 @@ def fields_that_double(depth: int = 30) -> bytes:
     """Form fields that each have the next one twice as their kid: 2^30 ways to the last."""
     objects = one_page(
         stream(SQUARE), b"/Annots[%d 0 R]" % (5 + depth),
-        catalog=b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[5 0 R]>>>>",
+        catalog=b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[5 0 R]/CO[5 0 R]>>>>",
     )  # fmt: skip
+    objects[2] = b"<</Type/Pages/Kids[3 0 R 90 0 R]/Count 2>>"
+    objects[90] = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 100 100]/Resources<<>>>>"
     for number in range(5, 5 + depth):
         objects[number] = b"<</Kids[%d 0 R %d 0 R]/Parent %d 0 R>>" % (number + 1, number + 1, number - 1)
     objects[5] = b"<</Kids[6 0 R 6 0 R]>>"

@@ -18,10 +18,12 @@ from pikepdf import Array, Dictionary, Name
 from reportlab.pdfgen.canvas import Canvas
 
 from docmill.engines.base import EngineOptions, EngineResult, MergeSource
+from docmill.engines.pdf_edit.destinations import link_items
 from docmill.engines.pdf_to_pdf import PdfToPdf
 from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, PasswordRequired, PasswordWrong
 from docmill.formats import PDF, Target
 from docmill.options import BadPage, ConvertOptions, OnError
+from tests.engines import bad_pdfs
 
 
 def rich_pdf(target: Path, name: str, pages: int) -> Path:
@@ -472,3 +474,168 @@ def test_a_source_that_cannot_be_merged_is_named_or_left_out(tmp_path: Path) -> 
     assert texts(result.outputs[0]) == ["A 1", "A 2", "A 1", "A 2"]
     assert [failure.page for failure in result.failures] == [3]
     assert "bad.pdf" in result.failures[0].error["message"]
+
+
+def page_of(element: Any) -> Any:
+    while Name.Pg not in element:
+        element = element.K[0] if isinstance(element.K, Array) else element.K
+    return element.Pg
+
+
+def bookmarked_pdf(target: Path, name: str) -> Path:
+    """Two tagged pages, with a bookmark of each kind that leads to no page by /Dest."""
+    with pikepdf.open(tagged_pdf(target, name, 2), allow_overwriting_input=True) as pdf:
+        elements = [item for item in pdf.objects if isinstance(item, Dictionary)]
+        headings = [item for item in elements if item.get(Name.S) == Name.H1]
+        second = next(item for item in headings if page_of(item).objgen == pdf.pages[1].obj.objgen)
+        pdf.Root.Names = Dictionary(
+            Dests=Dictionary(Names=[pikepdf.String("top"), Dictionary(D=[pdf.pages[0].obj, Name.Fit])])
+        )
+        jump = pdf.make_indirect(Dictionary(S=Name.GoTo, D=pikepdf.String("top")))
+        kinds = {
+            "SE": Dictionary(SE=second),
+            "web": Dictionary(A=Dictionary(S=Name.URI, URI=pikepdf.String("https://example.org/"))),
+            "file": Dictionary(A=Dictionary(S=Name.GoToR, F=pikepdf.String("other.pdf"), D=[0, Name.Fit])),
+            "jump": Dictionary(A=jump),
+            "jump again": Dictionary(A=jump),
+            "heading": Dictionary(),
+        }
+        items = [pdf.make_indirect(item) for item in kinds.values()]
+        for kind, item in zip(kinds, items, strict=True):
+            item.Title = pikepdf.String(f"{name} {kind}")
+        root = pdf.Root.Outlines = pdf.make_indirect(Dictionary(Type=Name.Outlines))
+        link_items(root, items)
+        pdf.save()
+    return target
+
+
+def outline(path: Path) -> list[str]:
+    """Each bookmark with where it leads: the index of the page, or the kind of its action."""
+    found = []
+    with pikepdf.open(path) as pdf:
+        pages = {page.obj.objgen: index for index, page in enumerate(pdf.pages)}
+        item = pdf.Root.Outlines.get(Name.First)
+        while item is not None:
+            action = item.get(Name.A)
+            if Name.SE in item:
+                leads = f"page {pages.get(page_of(item.SE).objgen)}"
+            elif action is None:
+                leads = "-"
+            elif Name.GoTo == action.S and isinstance(action.D, Array):
+                leads = f"page {pages.get(action.D[0].objgen)}"
+            else:
+                leads = str(action.S)
+            found.append(f"{item.Title} {leads}")
+            item = item.get(Name.Next)
+        assert int(pdf.Root.Outlines.Count) == len(found)
+    return found
+
+
+def test_bookmarks_that_lead_elsewhere_than_to_a_page_are_merged(tmp_path: Path) -> None:
+    a, b = bookmarked_pdf(tmp_path / "a.pdf", "A"), bookmarked_pdf(tmp_path / "b.pdf", "B")
+    (output,) = merge(tmp_path, a, b).outputs
+    check(output)
+    # The first document's are as they were.
+    assert outline(output)[6:] == [
+        "B SE page 3", "B web /URI", "B file /GoToR", "B jump page 2", "B jump again page 2", "B heading -"
+    ]  # fmt: skip
+    assert outline(output)[:2] == ["A SE page 1", "A web /URI"]
+
+
+def test_a_bookmark_of_a_piece_of_structure_goes_with_its_page(tmp_path: Path) -> None:
+    a = bookmarked_pdf(tmp_path / "a.pdf", "A")
+    assert outline(convert(a, pages="1").outputs[0])[0] == "A web /URI"
+    assert outline(convert(a, pages="2").outputs[0])[:2] == ["A SE page 0", "A web /URI"]
+
+
+def with_encrypted_attachment(target: Path, *, password: str) -> Path:
+    """A PDF of which only what is attached is encrypted (/EFF): no library at hand writes such a one."""
+    plain, encrypted = target.with_suffix(".plain.pdf"), target.with_suffix(".encrypted.pdf")
+    with pikepdf.open(rich_pdf(target, "A", 2)) as pdf:
+        pdf.save(plain, object_stream_mode=pikepdf.ObjectStreamMode.disable, static_id=True)
+        pdf.save(
+            encrypted, object_stream_mode=pikepdf.ObjectStreamMode.disable, static_id=True,
+            encryption=pikepdf.Encryption(user=password, owner="owner", R=4, aes=True),
+        )  # fmt: skip
+    objects, secret = (
+        {int(m[1]): m[0] for m in re.finditer(rb"(?ms)^(\d+) 0 obj\n.*?\nendobj\n", path.read_bytes())}
+        for path in (plain, encrypted)
+    )
+    (file,) = (number for number, text in objects.items() if b"/Type /EmbeddedFile" in text)
+    (handler,) = (number for number, text in secret.items() if b"/StdCF" in text)
+    objects[file] = re.sub(rb"/CheckSum <\w+>", b"", secret[file])
+    objects[handler] = (
+        secret[handler]
+        .replace(b"/StmF /StdCF", b"/StmF /Identity /EFF /StdCF")
+        .replace(b"/StrF /StdCF", b"/StrF /Identity")
+    )
+    trailer = re.search(rb"trailer (<<.*?>>)\nstartxref", encrypted.read_bytes(), re.DOTALL)
+    assert trailer
+    out = bytearray(b"%PDF-1.6\n")
+    table = b""
+    for number, text in sorted(objects.items()):
+        table += b"%d 1\n%010d 00000 n \n" % (number, len(out))
+        out += text
+    out += b"xref\n0 1\n0000000000 65535 f \n%strailer %s\nstartxref\n%d\n%%%%EOF\n" % (
+        table, trailer[1], len(out),
+    )  # fmt: skip
+    target.write_bytes(out)
+    return target
+
+
+def test_attachments_that_alone_are_encrypted_need_the_password(tmp_path: Path) -> None:
+    source = with_encrypted_attachment(tmp_path / "a.pdf", password="open")
+    without = convert(source)
+    check(without.outputs[0])
+    assert texts(without.outputs[0]) == ["A 1", "A 2"]
+    assert bookmarks(without.outputs[0]) == [("A 1", 0), ("A 2", 1)]
+    assert attachments(without.outputs[0]) == {}
+    assert any("1 attachment is encrypted and left out" in note for note in without.notes)
+
+    kept = convert(source, password="open")
+    check(kept.outputs[0])
+    assert attachments(kept.outputs[0]) == {"note.txt": b"attached to A"}
+    assert kept.notes == ("the source is encrypted, the output is not",)
+    with pytest.raises(PasswordWrong):
+        convert(source, password="wrong")
+
+
+def test_each_document_of_a_merge_tells_what_it_loses(tmp_path: Path) -> None:
+    a = rich_pdf(tmp_path / "a.pdf", "A", 1)
+    b, c = tmp_path / "b.pdf", tmp_path / "c.pdf"
+    with pikepdf.open(a) as pdf:
+        pdf.save(b, encryption=pikepdf.Encryption(user="", owner="owner"))
+        # Not every program that signs sets SigFlags.
+        (field,) = pdf.Root.AcroForm.Fields
+        field.FT, field.V = Name.Sig, Dictionary(Type=Name.Sig, Filter=Name("/Adobe.PPKLite"))
+        pdf.save(c)
+    assert convert(c).notes == ("the PDF was signed; its signatures do not hold for the output",)
+    notes = merge(tmp_path, a, b, c).notes
+    assert "b.pdf: the source is encrypted, the output is not" in notes
+    assert "c.pdf: the PDF was signed; its signatures do not hold for the output" in notes
+
+
+def test_a_page_that_the_file_does_not_have_is_missing_also_in_a_merge(tmp_path: Path) -> None:
+    a, b = rich_pdf(tmp_path / "a.pdf", "A", 2), tmp_path / "b.pdf"
+    b.write_bytes(bad_pdfs.page_without_content())
+    with pytest.raises(CorruptDocument, match="page 2 is missing"):
+        convert(b)
+    with pytest.raises(CorruptDocument, match=r"b.pdf: page 2 is missing"):
+        merge(tmp_path, a, b)
+    result = merge(tmp_path, a, b, a, on_error=OnError.RESUME, bad_page=BadPage.BLANK)
+    check(result.outputs[0])
+    assert [failure.page for failure in result.failures] == [4]
+    assert result.failures[0].error["message"] == "b.pdf: page 2 is missing from the PDF"
+    assert texts(result.outputs[0]) == ["A 1", "A 2", "", "", "", "A 1", "A 2"]
+    assert [page.how for page in result.pages].index("blank") == 3
+    left_out = merge(tmp_path, a, b, a, on_error=OnError.RESUME)
+    assert [page.source_page for page in left_out.pages] == [1, 2, 3, 5, 6, 7]
+
+
+def test_fields_that_are_reached_in_a_thousand_million_ways_are_sorted_by_page(tmp_path: Path) -> None:
+    source = tmp_path / "a.pdf"
+    source.write_bytes(bad_pdfs.fields_that_double())
+    with pikepdf.open(convert(source, pages="1").outputs[0]) as pdf:
+        assert len(pdf.Root.AcroForm.Fields) == 1
+    with pikepdf.open(convert(source, pages="2").outputs[0]) as pdf:
+        assert Name.AcroForm not in pdf.Root

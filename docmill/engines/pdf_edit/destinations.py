@@ -14,6 +14,8 @@ from pikepdf import Array, Dictionary, Name, NameTree, Object, String
 ObjGen = tuple[int, int]
 # Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
 MAX_DEPTH = 100
+# Pieces of the structure tree that are looked at for the page of one.
+_MOST_ELEMENTS = 1000
 
 
 class Destinations:
@@ -34,22 +36,51 @@ class Destinations:
             return page is None or (isinstance(page, Dictionary) and page.objgen not in self._alive)
         if isinstance(destination, Dictionary):
             return self.is_gone(destination.get(Name.D), depth + 1)
-        if isinstance(destination, String) and self.tree is not None:
-            found = self.tree.get(str(destination))
-            return found is not None and self.is_gone(found, depth + 1)
-        if isinstance(destination, Name) and isinstance(self.dictionary, Dictionary):
-            found = self.dictionary.get(destination)
-            return found is not None and self.is_gone(found, depth + 1)
-        return False
+        found = self._named(destination)
+        return found is not None and self.is_gone(found, depth + 1)
+
+    def _named(self, name: Any) -> Any:
+        if isinstance(name, String) and self.tree is not None:
+            return self.tree.get(str(name))
+        if isinstance(name, Name) and isinstance(self.dictionary, Dictionary):
+            return self.dictionary.get(name)
+        return None
 
     def leads_away(self, owner: Object) -> bool:
-        """Whether a bookmark or link (its /Dest, or the GoTo in its /A) leads to a page that is gone."""
+        """Whether a bookmark or link (its /Dest, the GoTo in its /A, else its /SE) leads to a page that is
+        gone."""
         if Name.Dest in owner:
             return self.is_gone(owner.get(Name.Dest))
         action = owner.get(Name.A)
-        if not isinstance(action, Dictionary) or action.get(Name.S) != Name.GoTo:
-            return False
-        return self.is_gone(action.get(Name.D))
+        if isinstance(action, Dictionary):
+            return action.get(Name.S) == Name.GoTo and self.is_gone(action.get(Name.D))
+        page = _page_of_element(owner.get(Name.SE))
+        return page is not None and page.objgen not in self._alive
+
+    def explicit(self, destination: Any, depth: int = 0) -> Array | None:
+        """The array of a page and a view that a destination comes to, None where it is unknown."""
+        if depth > 5 or isinstance(destination, Array):
+            return destination if isinstance(destination, Array) else None
+        if isinstance(destination, Dictionary):
+            return self.explicit(destination.get(Name.D), depth + 1)
+        return self.explicit(self._named(destination), depth + 1)
+
+
+def _page_of_element(element: Any) -> Object | None:
+    """The page of a piece of the structure tree: its own, or that of the first thing in it that has one."""
+    queue: list[Any] = [element]
+    for _ in range(_MOST_ELEMENTS):
+        if not queue:
+            break
+        value = queue.pop()
+        if isinstance(value, Array):
+            queue.extend(reversed(list(value)))
+        elif isinstance(value, Dictionary):
+            page = value.get(Name.Pg)
+            if isinstance(page, Dictionary):
+                return page
+            queue.append(value.get(Name.K))
+    return None
 
 
 def named_destinations(pdf: pikepdf.Pdf) -> NameTree | None:
@@ -105,7 +136,7 @@ def _prune_outline(pdf: pikepdf.Pdf, destinations: Destinations) -> None:
     seen: set[ObjGen] = set()
     items = _kept_items(root, destinations, seen, 0)
     if items:
-        _link(root, items)
+        link_items(root, items)
     else:
         del pdf.Root.Outlines
         if pdf.Root.get(Name.PageMode) == Name.UseOutlines:
@@ -125,13 +156,13 @@ def _kept_items(parent: Object, destinations: Destinations, seen: set[ObjGen], d
             for key in (Name.Dest, Name.A, Name.SE) if gone else ():
                 if key in item:
                     del item[key]
-            _link(item, below)
+            link_items(item, below)
             kept.append(item)
         item = following
     return kept
 
 
-def _link(parent: Object, items: list[Object]) -> None:
+def link_items(parent: Object, items: list[Object]) -> None:
     """Make `items` the children of an outline item or of the outline itself."""
     was_open = int(parent.get(Name.Count, 0)) >= 0
     for key in (Name.First, Name.Last, Name.Count):

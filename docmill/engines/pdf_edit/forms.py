@@ -1,14 +1,32 @@
-"""Interactive forms (ISO 32000-1, 12.7) when pages are taken away."""
+"""Interactive forms (ISO 32000-1, 12.7): whether they are signed, what stays when pages are taken away."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Object
 
 ObjGen = tuple[int, int]
 MAX_DEPTH = 100
+
+
+def is_signed(pdf: pikepdf.Pdf) -> bool:
+    """Whether a PDF has a signature; an empty field for one is none."""
+    form = pdf.Root.get(Name.AcroForm)
+    stack: list[Any] = [form.get(Name.Fields)] if isinstance(form, Dictionary) else []
+    seen: set[ObjGen] = set()
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Array):
+            stack.extend(value)
+        elif isinstance(value, Dictionary) and (not value.is_indirect or value.objgen not in seen):
+            if value.get(Name.FT) == Name.Sig and Name.V in value:
+                return True
+            seen.add(value.objgen)
+            stack.append(value.get(Name.Kids))
+    return False
 
 
 def drop_fields_without_page(pdf: pikepdf.Pdf, pages: Iterable[Object]) -> None:
@@ -23,31 +41,32 @@ def drop_fields_without_page(pdf: pikepdf.Pdf, pages: Iterable[Object]) -> None:
         for annotation in page.Annots
         if isinstance(annotation, Dictionary) and annotation.get(Name.Subtype) == Name.Widget
     }
-    fields = [field for field in form.Fields if _keep(field, widgets, 0)]
+    alive: dict[ObjGen, bool] = {}
+    fields = [field for field in form.Fields if _keep(field, widgets, alive, 0)]
     if not fields:
         del pdf.Root.AcroForm
         return
     form.Fields = Array(fields)
     if isinstance(form.get(Name.CO), Array):
-        calculated = [field for field in form.CO if _has_widget(field, widgets, 0)]
-        form.CO = Array(calculated)
+        form.CO = Array([field for field in form.CO if _keep(field, widgets, alive, 0)])
 
 
-def _keep(field: Object, widgets: set[ObjGen], depth: int) -> bool:
-    """Whether a field stays; its children that do not are taken out of it."""
+def _keep(field: Object, widgets: set[ObjGen], alive: dict[ObjGen, bool], depth: int) -> bool:
+    """Whether a field stays; its children that do not are taken out of it. `alive` has the answers so far:
+    a made form reaches the same field in a thousand million ways, or from itself."""
     if not isinstance(field, Dictionary) or depth > MAX_DEPTH:
         return False
+    if field.is_indirect and field.objgen in alive:
+        return alive[field.objgen]
     kids = field.get(Name.Kids)
     if isinstance(kids, Array) and len(kids):
-        kept = [kid for kid in kids if _keep(kid, widgets, depth + 1)]
+        if field.is_indirect:
+            alive[field.objgen] = False
+        kept = [kid for kid in kids if _keep(kid, widgets, alive, depth + 1)]
         field.Kids = Array(kept)
-        return bool(kept)
-    return field.objgen in widgets or field.get(Name.Subtype) != Name.Widget
-
-
-def _has_widget(field: Object, widgets: set[ObjGen], depth: int) -> bool:
-    if not isinstance(field, Dictionary) or depth > MAX_DEPTH:
-        return False
-    kids = field.get(Name.Kids)
-    below = isinstance(kids, Array) and any(_has_widget(kid, widgets, depth + 1) for kid in kids)
-    return below or field.objgen in widgets
+        stays = bool(kept)
+    else:
+        stays = field.objgen in widgets or field.get(Name.Subtype) != Name.Widget
+    if field.is_indirect:
+        alive[field.objgen] = stays
+    return stays

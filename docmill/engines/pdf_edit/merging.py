@@ -1,6 +1,6 @@
 """Appending one PDF to another, with its bookmarks, links, form fields, layers, labels, tags and attachments.
 
-pikepdf's `add_pages_from` carries the first four of these, and makes field names and named destinations
+pikepdf's `add_pages_from` carries links, form fields and layers, and makes field names and named destinations
 unique.
 """
 
@@ -15,6 +15,7 @@ from pikepdf import Dictionary, Name, NameTree
 
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
+from docmill.engines.pdf_edit.outlines import append_outline
 from docmill.engines.pdf_edit.tags import append_tags
 
 
@@ -39,9 +40,15 @@ class Merge:
         """Append a whole document; `source.pdf` is not to be closed before the result is saved, but may be
         dropped. `name` is for notes."""
         pdf = self.opened.pdf
-        copied = pdf.add_pages_from(source.pdf)
+        lost = {self.page_count + place: message for place, message in source.placeholders.items()}
+        self.opened.placeholders = {**self.opened.placeholders, **lost}
+        copied = pdf.add_pages_from(source.pdf, outlines="ignore")
+        new = [page.obj for page in islice(pdf.pages, self.page_count, None)]
         if Name.StructTreeRoot in source.pdf.Root:
-            append_tags(pdf, source.pdf, [page.obj for page in islice(pdf.pages, self.page_count, None)])
+            append_tags(pdf, source.pdf, new)
+        append_outline(
+            pdf, source.pdf, {page.objgen: copy for page, copy in zip(source.pages, new, strict=True)}
+        )
         _append_attachments(pdf, source.pdf)
         self._add_labels(source)
         if copied.renamed_fields:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pypdfium2
 from pikepdf import Array, Dictionary, Name
 
 from docmill.engines.base import DAMAGED
-from docmill.engines.pdfium_document import load_pdf
-from docmill.errors import CorruptDocument, LimitExceeded, PasswordRequired, PasswordWrong
+from docmill.engines.pdf_edit.encrypted_files import decrypt_attachments, drop_attachments
+from docmill.engines.pdfium_document import load_pdf, open_pdf
+from docmill.errors import CorruptDocument, LimitExceeded, PasswordWrong
 from docmill.settings import variable
 
 
@@ -21,14 +22,15 @@ from docmill.settings import variable
 class OpenedPdf:
     """A PDF that can be edited, its page objects in order, and notes about what had to be repaired.
 
-    `placeholders` are the indexes (from 0) of pages that the page tree lists and that are no pages; an empty
-    page stands in their place.
+    `placeholders` are the pages that the page tree lists and that are no pages, by index (from 0), and what
+    to say of them; an empty page stands in their place. `encrypted` says whether the file was.
     """
 
     pdf: pikepdf.Pdf
     pages: list[pikepdf.Object]
     notes: tuple[str, ...] = ()
-    placeholders: frozenset[int] = frozenset()
+    placeholders: Mapping[int, str] = field(default_factory=dict)
+    encrypted: bool = False
 
 
 def open_for_editing(source: Path, password: str | None, scratch: Path, max_pages: int) -> OpenedPdf:
@@ -40,12 +42,7 @@ def open_for_editing(source: Path, password: str | None, scratch: Path, max_page
     try:
         opened = _open(source, password)
     except pikepdf.PasswordError:
-        if password is None:
-            raise PasswordRequired(
-                "the PDF is encrypted and needs a password",
-                hint="give it with --password-env or --password-file",
-            ) from None
-        raise PasswordWrong("the password does not open the PDF") from None
+        opened = _without_attachments(source, password, scratch)
     except (pikepdf.PdfError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         opened = _rebuilt_by_pdfium(source, password, scratch, error)
     if len(opened.pages) > max_pages:
@@ -68,10 +65,11 @@ def _open(source: Path, password: str | None) -> OpenedPdf:
     except BaseException:
         pdf.close()
         raise
-    opened = OpenedPdf(pdf, pages)
+    opened = OpenedPdf(pdf, pages, encrypted=pdf.is_encrypted)
+    decrypt_attachments(pdf)
     warnings = [str(warning) for warning in pdf.get_warnings()]
     opened.notes = repair_notes(warnings, source)
-    if any("non-dictionary" in warning for warning in warnings):
+    if _counted(source, password) > len(pages) or any("non-dictionary" in warning for warning in warnings):
         _put_placeholders(opened, _lost_pages(source, password))
     return opened
 
@@ -82,6 +80,13 @@ def repair_notes(warnings: Sequence[str], source: Path) -> tuple[str, ...]:
         return ()
     first = warnings[0].removeprefix(str(source)).lstrip(":, ")
     return (f"{DAMAGED} and was repaired: {first}",)
+
+
+def _counted(source: Path, password: str | None) -> int:
+    """The pages that the page tree claims to have: qpdf sets that right on opening, and of an object that is
+    missing it does not warn."""
+    with pikepdf.open(source, password=password or "", inherit_page_attributes=False) as pdf:
+        return int(pdf.Root.Pages.get(Name.Count, 0))
 
 
 def _lost_pages(source: Path, password: str | None) -> list[int]:
@@ -107,7 +112,33 @@ def _put_placeholders(opened: OpenedPdf, places: list[int]) -> None:
         like = opened.pages[min(max(place - 1, 0), len(opened.pages) - 1)]
         blank = Dictionary(Type=Name.Page, MediaBox=like.get(Name.MediaBox), Resources=Dictionary())
         opened.pages.insert(place, opened.pdf.make_indirect(blank))
-    opened.placeholders = frozenset(places)
+        # qpdf's own list of pages has them too: a merge goes by it.
+        opened.pdf.pages.insert(place, pikepdf.Page(opened.pages[place]))
+    opened.placeholders = {place: f"page {place + 1} is missing from the PDF" for place in places}
+
+
+def _without_attachments(source: Path, password: str | None, scratch: Path) -> OpenedPdf:
+    """Where qpdf wants a password: it may be that of the attachments, which pdfium leaves alone.
+
+    Raises `PasswordRequired` or `PasswordWrong` where it is not.
+    """
+    copy = scratch / "open.pdf"
+    with open_pdf(source, password) as with_pdfium:
+        if password is not None:
+            raise PasswordWrong("the password does not open the attachments of the PDF")
+        with_pdfium.save(copy, flags=pypdfium2.raw.FPDF_REMOVE_SECURITY)
+    try:
+        opened = _open(copy, None)
+    except (pikepdf.PdfError, RuntimeError, ValueError) as error:
+        raise CorruptDocument(
+            "the PDF cannot be read", hint="it is damaged beyond what can be repaired"
+        ) from error
+    opened.encrypted = True
+    if count := drop_attachments(opened.pdf):
+        are = "1 attachment is" if count == 1 else f"{count:,} attachments are"
+        note = f"{are} encrypted and left out: give the password of the PDF to keep what it has attached"
+        opened.notes = (note, *opened.notes)
+    return opened
 
 
 def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason: Exception) -> OpenedPdf:
@@ -116,7 +147,8 @@ def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason
     try:
         if not len(with_pdfium):
             raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
-        with_pdfium.save(copy)
+        with_pdfium.save(copy, flags=pypdfium2.raw.FPDF_REMOVE_SECURITY)
+        encrypted = pypdfium2.raw.FPDF_GetSecurityHandlerRevision(with_pdfium) >= 0
         try:
             opened = _open(copy, None)
         except (pikepdf.PdfError, RuntimeError, ValueError):
@@ -138,5 +170,6 @@ def _rebuilt_by_pdfium(source: Path, password: str | None, scratch: Path, reason
         ) from error
     finally:
         with_pdfium.close()
+    opened.encrypted = encrypted
     opened.notes = (f"{DAMAGED} and was rebuilt; bookmarks and forms may be lost", *opened.notes)
     return opened

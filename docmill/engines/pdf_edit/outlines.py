@@ -1,0 +1,103 @@
+"""Bookmarks (ISO 32000-1, 12.3.3) of a document that is appended to another.
+
+Done here since pikepdf takes along those only that lead to a page: not those that lead to a piece of the
+structure tree (/SE), to the web or to another file, nor headings that lead nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pikepdf
+from pikepdf import Array, Dictionary, Name, Object, String
+
+from docmill.engines.pdf_edit.destinations import MAX_DEPTH, Destinations, ObjGen, link_items
+
+
+def append_outline(pdf: pikepdf.Pdf, source: pikepdf.Pdf, pages: Mapping[ObjGen, Object]) -> None:
+    """Append the bookmarks of `source` to those of `pdf`; `pages` has the new page for each of its pages.
+
+    Its structure tree is to have been appended before.
+    """
+    theirs = source.Root.get(Name.Outlines)
+    if not isinstance(theirs, Dictionary):
+        return
+    items = _Copier(pdf, source, pages).copies(theirs, 0)
+    if not items:
+        return
+    root = pdf.Root.get(Name.Outlines)
+    if not isinstance(root, Dictionary):
+        root = pdf.Root.Outlines = pdf.make_indirect(Dictionary(Type=Name.Outlines))
+    link_items(root, [*_children(root), *items])
+
+
+class _Copier:
+    def __init__(self, pdf: pikepdf.Pdf, source: pikepdf.Pdf, pages: Mapping[ObjGen, Object]) -> None:
+        self._pdf = pdf
+        self._source = source
+        self._pages = pages
+        self._destinations = Destinations(source, ())
+        self._has_tags = isinstance(source.Root.get(Name.StructTreeRoot), Dictionary)
+        self._seen: set[ObjGen] = set()
+
+    def copies(self, parent: Object, depth: int) -> list[Object]:
+        """What is below `parent`, copied; a loop in the chain ends it."""
+        made: list[Object] = []
+        item: Any = parent.get(Name.First)
+        while isinstance(item, Dictionary) and item.objgen not in self._seen:
+            self._seen.add(item.objgen)
+            copy = self._pdf.make_indirect(self._copy(item))
+            below = self.copies(item, depth + 1) if depth < MAX_DEPTH else []
+            copy.Count = int(item.get(Name.Count, 0))
+            link_items(copy, below)
+            made.append(copy)
+            item = item.get(Name.Next)
+        return made
+
+    def _copy(self, item: Object) -> Dictionary:
+        copy = Dictionary(Title=String(""))
+        for key in (Name.Title, Name.C, Name.F):
+            value = item.get(key)
+            if value is not None:
+                copy[key] = self._foreign(value)
+        action = item.get(Name.A)
+        if Name.Dest in item:
+            destination = self._moved(item.Dest)
+            if destination is not None:
+                copy.Dest = destination
+        elif isinstance(action, Dictionary) and action.get(Name.S) == Name.GoTo:
+            destination = self._moved(action.get(Name.D))
+            if destination is not None:
+                copy.A = Dictionary(S=Name.GoTo, D=destination)
+        elif isinstance(action, Dictionary):
+            copy.A = self._foreign(action)
+        if self._has_tags and isinstance(item.get(Name.SE), Dictionary) and item.SE.is_indirect:
+            copy.SE = self._pdf.copy_foreign(item.SE)
+        return copy
+
+    def _moved(self, destination: Any) -> Array | None:
+        """A destination on the new page; a name is resolved, since it may be that of another one here."""
+        explicit = self._destinations.explicit(destination)
+        page = explicit[0] if explicit is not None and len(explicit) else None
+        new = self._pages.get(page.objgen) if isinstance(page, Dictionary) else None
+        if explicit is None or new is None:
+            return None
+        return Array([new, *(explicit[i] for i in range(1, len(explicit)))])
+
+    def _foreign(self, value: Any) -> Any:
+        """A number, string, dictionary or array of `source` as one of `pdf`."""
+        if not isinstance(value, Dictionary | Array):
+            return value
+        return self._pdf.copy_foreign(value if value.is_indirect else self._source.make_indirect(value))
+
+
+def _children(root: Object) -> list[Object]:
+    found: list[Object] = []
+    seen: set[ObjGen] = set()
+    item: Any = root.get(Name.First)
+    while isinstance(item, Dictionary) and item.objgen not in seen:
+        seen.add(item.objgen)
+        found.append(item)
+        item = item.get(Name.Next)
+    return found
