@@ -639,3 +639,51 @@ def test_fields_that_are_reached_in_a_thousand_million_ways_are_sorted_by_page(t
         assert len(pdf.Root.AcroForm.Fields) == 1
     with pikepdf.open(convert(source, pages="2").outputs[0]) as pdf:
         assert Name.AcroForm not in pdf.Root
+
+
+def form_on_three_pages(target: Path, font: str) -> Path:
+    """A text field that shows on each of three pages, and a group of buttons with one on each."""
+    canvas = Canvas(str(target), pagesize=(300, 300))
+    for number in range(3):
+        canvas.acroForm.radio(name="choice", value=f"v{number}", selected=number == 1, x=50, y=100)
+        canvas.drawString(50, 200, str(number))
+        canvas.showPage()
+    canvas.save()
+    with pikepdf.open(target, allow_overwriting_input=True) as pdf:
+        widgets = [
+            pdf.make_indirect(
+                Dictionary(Type=Name.Annot, Subtype=Name.Widget, Rect=[50, 150, 200, 170], P=page.obj)
+            )
+            for page in pdf.pages
+        ]
+        appearance = pikepdf.String("/F1 12 Tf 0 g")
+        field = pdf.make_indirect(
+            Dictionary(FT=Name.Tx, T="name", V="Ann", DA=appearance, Kids=Array(widgets))
+        )
+        for page, widget in zip(pdf.pages, widgets, strict=True):
+            widget.Parent = field
+            page.Annots.append(widget)
+        pdf.Root.AcroForm.Fields.append(field)
+        named = Dictionary(Type=Name.Font, Subtype=Name.Type1, BaseFont=Name(font))
+        pdf.Root.AcroForm.DR = Dictionary(Font=Dictionary(F1=named))
+        pdf.save()
+    return target
+
+
+def test_fields_that_show_on_several_pages_stay_one_in_a_merge(tmp_path: Path) -> None:
+    a = form_on_three_pages(tmp_path / "a.pdf", "/Helvetica")
+    b = form_on_three_pages(tmp_path / "b.pdf", "/Courier")
+    (output,) = merge(tmp_path, rich_pdf(tmp_path / "r.pdf", "R", 1), a, b).outputs
+    check(output)
+    assert fields(output) == {
+        "field1": "R 1", "choice": "/v1", "name": "Ann", "choice+1": "/v1", "name+1": "Ann"
+    }  # fmt: skip
+    with pikepdf.open(output) as pdf:
+        places = {page.obj.objgen: index for index, page in enumerate(pdf.pages)}
+        by_name = {str(field.T): field for field in pdf.Root.AcroForm.Fields}
+        for name, first in (("choice", 1), ("name", 1), ("choice+1", 4), ("name+1", 4)):
+            shown = [places[widget.P.objgen] for widget in by_name[name].Kids]
+            assert shown == [first, first + 1, first + 2]
+        fonts = pdf.Root.AcroForm.DR.Font
+        used = [str(by_name[name].DA).split()[0] for name in ("name", "name+1")]
+        assert [fonts[font].BaseFont for font in used] == [Name.Helvetica, Name.Courier]

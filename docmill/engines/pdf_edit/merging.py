@@ -1,7 +1,6 @@
 """Appending one PDF to another, with its bookmarks, links, form fields, layers, labels, tags and attachments.
 
-pikepdf's `add_pages_from` carries links, form fields and layers, and makes field names and named destinations
-unique.
+pikepdf's `add_pages_from` carries links and layers, and makes named destinations unique.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import PurePath
 import pikepdf
 from pikepdf import Dictionary, Name, NameTree
 
+from docmill.engines.pdf_edit.form_merging import append_form
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.outlines import append_outline
@@ -42,7 +42,10 @@ class Merge:
         pdf = self.opened.pdf
         lost = {self.page_count + place: message for place, message in source.placeholders.items()}
         self.opened.placeholders = {**self.opened.placeholders, **lost}
-        copied = pdf.add_pages_from(source.pdf, outlines="ignore")
+        form = source.pdf.Root.get(Name.AcroForm)
+        if form is not None:
+            del source.pdf.Root.AcroForm
+        pdf.add_pages_from(source.pdf, outlines="ignore")
         new = [page.obj for page in islice(pdf.pages, self.page_count, None)]
         if Name.StructTreeRoot in source.pdf.Root:
             append_tags(pdf, source.pdf, new)
@@ -51,11 +54,8 @@ class Merge:
         )
         _append_attachments(pdf, source.pdf)
         self._add_labels(source)
-        if copied.renamed_fields:
-            first = next(iter(copied.renamed_fields.items()))
-            self.notes.append(
-                f"{name}: {len(copied.renamed_fields)} form fields renamed, e.g. {first[0]} to {first[1]}"
-            )
+        if isinstance(form, Dictionary):
+            self.notes += [f"{name}: {note}" for note in append_form(pdf, source.pdf, form, new)]
         names = source.pdf.Root.get(Name.Names)
         if isinstance(names, Dictionary) and Name.JavaScript in names:
             self.notes.append(f"{name}: its document-level JavaScript is left out")
