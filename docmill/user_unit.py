@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from docmill.qpdf import open_with_qpdf
+
 _NAME = b"/UserUnit"
 # Object streams are inflated to look for the name, at most so many bytes of them in all.
 _MOST_INFLATED = 256 << 20
@@ -26,7 +28,7 @@ def user_units(path: Path, password: str | None = None) -> dict[int, float]:
     import pikepdf
 
     try:
-        with pikepdf.open(path, password=password or "") as pdf:
+        with open_with_qpdf(path, password) as pdf:
             units = ((index, unit_of(page.obj)) for index, page in enumerate(pdf.pages))
             return {index: unit for index, unit in units if unit != 1}
     except (pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError, TypeError, AttributeError):

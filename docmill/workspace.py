@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from docmill.documents.secrets import SecretResolver
 from docmill.engines.base import EngineResult
 from docmill.engines.registry import Route
-from docmill.errors import EngineFailed
+from docmill.errors import EngineFailed, InvalidJobData
 from docmill.processes.failures import scratch_full
+from docmill.qpdf import MAX_PASSWORD_BYTES
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
@@ -68,7 +69,16 @@ class Workspace:
     def secret_option(self, request: ConvertRequest, option: str) -> str | None:
         """The secret that an option refers to, where it is set."""
         reference = getattr(request.options, option)
-        return self.secrets.resolve(reference, what=option) if reference else None
+        if not reference:
+            return None
+        secret = self.secrets.resolve(reference, what=option)
+        if not secret:
+            raise InvalidJobData(f"the {option} is empty", hint="it would keep nobody out")
+        if len(secret.encode()) > MAX_PASSWORD_BYTES:
+            raise InvalidJobData(
+                f"the {option} is longer than {MAX_PASSWORD_BYTES} bytes", hint="of a PDF's no more count"
+            )
+        return secret
 
     def remove(self) -> None:
         """Remove all that this attempt left on this host."""

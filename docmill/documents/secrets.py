@@ -48,6 +48,10 @@ class SecretResolver:
                 f"the {what} is env:{name}, but that environment variable is not set",
                 hint="set it where the job runs",
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidJobData(f"the {what} is env:{name}, which is not UTF-8 text") from None
         return value
 
     def _from_block(self, name: str, what: str) -> str:

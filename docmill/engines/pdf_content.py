@@ -19,6 +19,7 @@ from pikepdf import Array, Dictionary, Name, Object, Stream
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
+from docmill.qpdf import open_with_qpdf
 from docmill.settings import variable
 
 # Form XObjects within each other that pdfium draws: those deeper down it leaves out.
@@ -57,7 +58,7 @@ class PageContents:
         self._known: dict[Form, tuple[int, int]] = {}
         self._form_can_be_drawn = True
         try:
-            self._pdf = pikepdf.open(source, password=password or "", access_mode=pikepdf.AccessMode.mmap)
+            self._pdf = open_with_qpdf(source, password, access_mode=pikepdf.AccessMode.mmap)
             # Iterated once: `pdf.pages[i]` takes time in proportion to the number of pages.
             pages: list[Object] = [page.obj for page in self._pdf.pages]
             self._form_can_be_drawn = _has_few_fields(self._pdf)
@@ -145,7 +146,7 @@ class PageContents:
 def form_can_be_drawn(source: Path, password: str | None) -> bool:
     """Whether a PDF's form fields are few enough for pdfium, which visits each once for each way to it."""
     try:
-        with pikepdf.open(source, password=password or "", inherit_page_attributes=False) as pdf:
+        with open_with_qpdf(source, password, inherit_page_attributes=False) as pdf:
             return _has_few_fields(pdf)
     except (*_UNREADABLE, pikepdf.PasswordError):
         return True

@@ -81,6 +81,14 @@ def test_a_password_itself_is_refused_and_not_repeated(docmill, report):
     assert "env:NAME" in result.err and "geheim" not in result.err
 
 
+@pytest.mark.parametrize(("password", "why"), [("", "is empty"), ("ü" * 64, "longer than 127 bytes")])
+def test_a_password_that_does_not_protect_is_refused(docmill, report, password, why):
+    arguments = ("convert", report, "out.pdf", "--direct", "--encrypt-user-password", "env:THE_PASSWORD")
+    result = docmill(*arguments, THE_PASSWORD=password)
+    assert result.code == 2 and why in result.err
+    assert not (docmill.folder / "out.pdf").exists()
+
+
 def test_split_goes_into_a_folder(docmill, report):
     result = docmill("convert", report, "parts/", "--to", "pdf", "--direct", "--split", "2")
     assert result.code == 0, result.err

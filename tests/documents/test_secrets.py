@@ -45,6 +45,7 @@ def test_a_plain_secret_is_refused_without_being_repeated(plain: str) -> None:
     ("reference", "words"),
     [
         ("env:MISSING", "not set"),
+        ("env:LATIN1", "not UTF-8"),
         ("file:/nonexistent/pw", "No such file"),
         ("file:/etc", "directory"),
         ("file:/dev/zero", "longer than"),
@@ -53,7 +54,7 @@ def test_a_plain_secret_is_refused_without_being_repeated(plain: str) -> None:
 )
 def test_a_reference_that_leads_nowhere_says_why(reference: str, words: str) -> None:
     with pytest.raises(InvalidJobData, match=words):
-        SecretResolver(environ={}).resolve(reference, what="password")
+        SecretResolver(environ={"LATIN1": "\udcfc"}).resolve(reference, what="password")
 
 
 def test_a_block_that_cannot_be_read_says_so() -> None:

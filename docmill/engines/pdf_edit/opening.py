@@ -15,6 +15,7 @@ from docmill.engines.base import DAMAGED
 from docmill.engines.pdf_edit.encrypted_files import decrypt_attachments, drop_attachments
 from docmill.engines.pdfium_document import load_pdf, open_pdf
 from docmill.errors import CorruptDocument, LimitExceeded, PasswordWrong
+from docmill.qpdf import open_with_qpdf
 from docmill.settings import variable
 
 
@@ -56,7 +57,7 @@ def open_for_editing(source: Path, password: str | None, scratch: Path, max_page
 
 
 def _open(source: Path, password: str | None) -> OpenedPdf:
-    pdf = pikepdf.open(source, password=password or "")
+    pdf = open_with_qpdf(source, password)
     try:
         # Iterated once: `pdf.pages[i]` takes time in proportion to the number of pages.
         pages: list[pikepdf.Object] = [page.obj for page in pdf.pages]
@@ -85,14 +86,14 @@ def repair_notes(warnings: Sequence[str], source: Path) -> tuple[str, ...]:
 def _counted(source: Path, password: str | None) -> int:
     """The pages that the page tree claims to have: qpdf sets that right on opening, and of an object that is
     missing it does not warn."""
-    with pikepdf.open(source, password=password or "", inherit_page_attributes=False) as pdf:
+    with open_with_qpdf(source, password, inherit_page_attributes=False) as pdf:
         return int(pdf.Root.Pages.get(Name.Count, 0))
 
 
 def _lost_pages(source: Path, password: str | None) -> list[int]:
     """The places in the page tree that hold no page, which qpdf takes out when it reads its pages."""
     lost = []
-    with pikepdf.open(source, password=password or "", inherit_page_attributes=False) as pdf:
+    with open_with_qpdf(source, password, inherit_page_attributes=False) as pdf:
         place = 0
         stack: list[Any] = [pdf.Root.Pages]
         while stack:
@@ -122,10 +123,10 @@ def _without_attachments(source: Path, password: str | None, scratch: Path) -> O
 
     Raises `PasswordRequired` or `PasswordWrong` where it is not.
     """
+    if password is not None:
+        raise PasswordWrong("the password does not open the PDF, or not what is attached to it")
     copy = scratch / "open.pdf"
-    with open_pdf(source, password) as with_pdfium:
-        if password is not None:
-            raise PasswordWrong("the password does not open the attachments of the PDF")
+    with open_pdf(source) as with_pdfium:
         with_pdfium.save(copy, flags=pypdfium2.raw.FPDF_REMOVE_SECURITY)
     try:
         opened = _open(copy, None)

@@ -1,0 +1,34 @@
+"""Passwords that are not ASCII, in each encryption that PDF has."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pikepdf
+import pytest
+
+from docmill.qpdf import open_with_qpdf
+
+
+@pytest.mark.parametrize("bits", ["40", "128", "256"])
+@pytest.mark.parametrize("password", ["pässwörd", "owner €"])
+def test_a_password_is_found_in_the_encoding_of_the_encryption(
+    tmp_path: Path, bits: str, password: str
+) -> None:
+    path = tmp_path / "a.pdf"
+    subprocess.run(
+        ["qpdf", "--allow-weak-crypto", "--empty", "--encrypt", "pässwörd", "owner €", bits, "--", path],
+        check=True,
+    )
+    with open_with_qpdf(path, password) as pdf:
+        assert pdf.is_encrypted
+    with pytest.raises(pikepdf.PasswordError):
+        open_with_qpdf(path, "passwort")
+
+
+def test_of_a_long_password_the_first_127_bytes_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    with pikepdf.new() as pdf:
+        pdf.save(path, encryption=pikepdf.Encryption(user="a" * 127, owner="b"))
+    open_with_qpdf(path, "a" * 200).close()
