@@ -22,6 +22,7 @@ from docmill.engines.base import (
     PageResult,
     Progress,
 )
+from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
 from docmill.engines.pdf_edit.forms import is_signed
 from docmill.engines.pdf_edit.merging import Merge
 from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair_notes
@@ -100,6 +101,9 @@ class _Job:
         notes += select_pages(opened, [number - 1 for number in numbers])
         for page in opened.pages if asked.rotate else ():
             page.Rotate = (rotation(page) + (asked.rotate or 0)) % 360
+        if self._save.encryption and pdfa_claim(opened.pdf):
+            drop_pdfa_claim(opened.pdf)
+            notes.append("the output is not PDF/A as the source was, since PDF/A must not be encrypted")
         set_metadata(opened.pdf, asked)
         pages = tuple(
             PageResult(number, *shown_size(page), how="blank" if number in lost else "copied")

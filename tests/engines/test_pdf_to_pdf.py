@@ -18,6 +18,7 @@ from pikepdf import Array, Dictionary, Name
 from reportlab.pdfgen.canvas import Canvas
 
 from docmill.engines.base import EngineOptions, EngineResult, MergeSource
+from docmill.engines.pdf_edit.claims import pdfa_claim
 from docmill.engines.pdf_edit.destinations import link_items
 from docmill.engines.pdf_to_pdf import PdfToPdf
 from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, PasswordRequired, PasswordWrong
@@ -302,6 +303,43 @@ def test_metadata_stands_in_both_places(tmp_path: Path) -> None:
     assert (xmp.dc_title["x-default"], xmp.dc_creator, xmp.dc_description["x-default"], xmp.pdf_keywords) == (
         "Tïtle", ["A. Uthor"], "Säge", "one, two",
     )  # fmt: skip
+
+
+def test_metadata_that_is_not_asked_for_stays(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 1)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.docinfo.Author, pdf.docinfo.CreationDate = "Ann", "D:20200102030405Z"
+        pdf.docinfo.Custom = "kept"
+        pdf.save()
+    with pikepdf.open(convert(source, title="New").outputs[0]) as pdf:
+        kept = {key: str(value) for key, value in pdf.docinfo.items()}
+        assert kept["/Title"] == "New" and kept["/Author"] == "Ann" and kept["/Custom"] == "kept"
+        assert kept["/CreationDate"] == "D:20200102030405Z"
+        metadata = pdf.open_metadata()
+        assert metadata["dc:title"] == "New" and metadata["dc:creator"] == ["Ann"]
+        assert str(metadata["xmp:CreateDate"]).startswith("2020-01-02")
+
+
+def pdfa(target: Path, part: str) -> Path:
+    with pikepdf.open(rich_pdf(target, "A", 2), allow_overwriting_input=True) as pdf:
+        with pdf.open_metadata() as metadata:
+            metadata["pdfaid:part"], metadata["pdfaid:conformance"] = part, "B"
+        pdf.save()
+    return target
+
+
+def test_an_output_does_not_claim_to_be_pdfa_that_it_cannot_be(tmp_path: Path) -> None:
+    a, b = pdfa(tmp_path / "a.pdf", "2"), pdfa(tmp_path / "b.pdf", "3")
+
+    def claim(result: EngineResult, password: str = "") -> tuple[str, bool]:
+        with pikepdf.open(result.outputs[0], password=password) as pdf:
+            return pdfa_claim(pdf), any("not PDF/A" in note for note in result.notes)
+
+    assert claim(convert(a, pages="2")) == ("2B", False)
+    assert claim(merge(tmp_path, a, a)) == ("2B", False)
+    assert claim(merge(tmp_path, a, b)) == ("", True)
+    assert claim(merge(tmp_path, a, rich_pdf(tmp_path / "c.pdf", "C", 1))) == ("", True)
+    assert claim(convert(a, encrypt_user_password="secret"), "secret") == ("", True)
 
 
 def test_linearized_also_with_pages_chosen(tmp_path: Path) -> None:

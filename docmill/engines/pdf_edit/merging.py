@@ -12,6 +12,7 @@ from pathlib import PurePath
 import pikepdf
 from pikepdf import Dictionary, Name, NameTree
 
+from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
 from docmill.engines.pdf_edit.form_merging import append_form
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
@@ -27,9 +28,11 @@ class Merge:
     notes: list[str] = field(default_factory=list)
     _labels: list[Label] = field(default_factory=list)
     _has_labels: bool = False
+    _pdfa: str = ""
 
     def __post_init__(self) -> None:
         self._add_labels(self.opened)
+        self._pdfa = pdfa_claim(self.opened.pdf)
 
     @property
     def page_count(self) -> int:
@@ -42,6 +45,10 @@ class Merge:
         pdf = self.opened.pdf
         lost = {self.page_count + place: message for place, message in source.placeholders.items()}
         self.opened.placeholders = {**self.opened.placeholders, **lost}
+        if self._pdfa and pdfa_claim(source.pdf) != self._pdfa:
+            drop_pdfa_claim(pdf)
+            self.notes.append(f"the output is not PDF/A-{self._pdfa} as the first document: {name} is not")
+            self._pdfa = ""
         form = source.pdf.Root.get(Name.AcroForm)
         if form is not None:
             del source.pdf.Root.AcroForm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,13 @@ def set_metadata(pdf: pikepdf.Pdf, options: ConvertOptions) -> None:
         return
     for key, _, text in values:
         pdf.docinfo[key] = String(text)
-    with pdf.open_metadata(set_pikepdf_as_editor=False) as metadata:
+    had_xmp = Name.Metadata in pdf.Root
+    # Not synchronised by pikepdf, which takes out of the dictionary what XMP does not have, such as dates.
+    with pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False) as metadata:
+        if not had_xmp:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a date that is none
+                metadata.load_from_docinfo(pdf.docinfo)
         for _, xmp, text in values:
             metadata[xmp] = [text] if xmp == "dc:creator" else text
 
