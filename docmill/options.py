@@ -8,6 +8,7 @@ by name, never ignored.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 from docmill.errors import InvalidJobData
 
 E = TypeVar("E", bound=StrEnum)
+# Of a file's name, on every common file system and in ZIP archives that are unpacked there.
+_MAX_NAME = 255
 
 
 class BadPage(StrEnum):
@@ -293,7 +296,13 @@ class PageNames:
     def name(self, name: str, page: int, extension: str) -> str:
         """The name of a page's file."""
         values = {"name": name, "page": str(page), "extension": extension}
-        return re.sub("##(name|page|extension)##", lambda match: values[match[1]], self.template)
+        made = re.sub("##(name|page|extension)##", lambda match: values[match[1]], self.template)
+        if len(os.fsencode(made)) > _MAX_NAME:
+            raise InvalidJobData(
+                f"the name of page {page}'s file would be longer than {_MAX_NAME} bytes",
+                hint="set page_names to a shorter template",
+            )
+        return made
 
 
 def refuse_plain_secret(name: str, reference: str | None) -> None:

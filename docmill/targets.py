@@ -35,7 +35,12 @@ def folder_of(target: str) -> str:
 
 def is_folder(target: str) -> bool:
     """Whether a target names a folder: it ends with a slash, or is one on this host."""
-    return target.endswith("/") or ("://" not in target and Path(target).is_dir())
+    if target.endswith("/") or "://" in target:
+        return target.endswith("/")
+    try:
+        return Path(target).is_dir()
+    except OSError:  # a name that is too long, which publishing tells
+        return False
 
 
 def is_one_file(request: ConvertRequest) -> bool:

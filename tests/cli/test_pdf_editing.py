@@ -96,3 +96,11 @@ def test_split_goes_into_a_folder(docmill, report):
     assert [(part.name, page_count(part)) for part in parts] == [
         ("report_Page(1).pdf", 2), ("report_Page(3).pdf", 1),
     ]  # fmt: skip
+
+
+def test_a_name_that_is_too_long_is_told(docmill, report):
+    result = docmill("convert", report, "n" * 300 + ".pdf", "--direct")
+    assert result.code != 1 and "the name is too long" in result.err
+    template = "x" * 255 + "##page##"
+    result = docmill("convert", report, "pages/", "--to", "png", "--direct", "--page-names", template)
+    assert result.code == 2 and "longer than 255 bytes" in result.err
