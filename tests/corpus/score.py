@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pikepdf
 import pypdfium2
@@ -118,6 +119,8 @@ def _frames(source: Path, image: Image.Image, places: list[int]) -> Iterator[Fra
             pixels.load()
         if image.format == "PNG" and pixels.mode == "L":
             _scale_key(source, pixels)
+        if image.format == "PNG" and pixels.mode == "RGB":
+            pixels = _keyed(source, pixels)
         dpi = _resolution(image)
         upright = _upright(image, pixels)
         if upright.size != pixels.size:
@@ -144,6 +147,18 @@ def _scale_key(source: Path, pixels: Image.Image) -> None:
         bits = file.read(25)[24]
     if bits in (2, 4) and isinstance(key := pixels.info.get("transparency"), int):
         pixels.info["transparency"] = key * 255 // ((1 << bits) - 1)
+
+
+def _keyed(source: Path, pixels: Image.Image) -> Image.Image:
+    """Pillow compares the 8 bits that it keeps of 16 with a transparent colour of 16."""
+    key = pixels.info.get("transparency")
+    samples = imagecodecs.png_decode(source.read_bytes()) if isinstance(key, tuple) else None
+    if samples is None or samples.dtype != np.uint16:
+        return pixels
+    opaque = np.any(samples[..., :3] != np.array(key, np.uint16), axis=-1)
+    pixels.info.pop("transparency")
+    pixels.putalpha(Image.fromarray((opaque * 255).astype(np.uint8)))
+    return pixels
 
 
 def _by_tifffile(source: Path, index: int) -> Image.Image | None:

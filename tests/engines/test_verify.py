@@ -25,6 +25,7 @@ from docmill.formats import PDF, Target, target_from_name
 from docmill.options import ConvertOptions
 from docmill.settings import Settings
 from tests.engines import bad_pdfs
+from tests.engines.test_pictures_to_pdf import png16
 from tests.engines.tiffs import Layout, tiff_bytes
 from tests.support import check_pdf
 
@@ -91,6 +92,18 @@ def test_transparency_and_16_bits_are_as_their_pdf(tmp_path: Path) -> None:
     verify(*convert(path), LONG)
     page().convert("I").point(lambda value: value * 257).convert("I;16").save(path, transparency=0)
     verify(*convert(path), LONG)
+
+
+def dark_png(path: Path) -> Path:
+    """A black square that is transparent, in a darkness of 16 bits that is not quite black."""
+    samples = np.full((80, 60, 3), 200, np.uint16)
+    samples[:20, :20] = 0
+    path.write_bytes(png16(samples, transparency=bytes(6)))
+    return path
+
+
+def test_a_transparent_colour_of_16_bits_is_not_compared_as_one_of_8(tmp_path: Path) -> None:
+    verify(*convert(dark_png(tmp_path / "dark.png")), seconds=1.0)
 
 
 @pytest.mark.parametrize("side", [85, 529, 1021])

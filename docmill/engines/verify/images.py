@@ -139,7 +139,11 @@ def _tolerance(image: Image.Image, mode: str) -> Tolerance:
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Whether it is of a kind of TIFF that Pillow shows otherwise than libtiff or TIFF 6.0."""
+    """Whether it is of a kind of TIFF that Pillow shows otherwise than libtiff or TIFF 6.0, or a PNG of which
+    it does not see what is transparent."""
+    if image.format == "PNG":
+        # Of 16 bits it keeps 8, and compares those with a colour of 16.
+        return "transparency" in image.info and "16B" in str(getattr(image, "tile", ""))
     if image.format != "TIFF":
         return False
     tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]
