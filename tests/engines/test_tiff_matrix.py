@@ -124,6 +124,28 @@ def test_extra_samples(tmp_path: Path, kind: str, most: int, extra: str) -> None
         assert np.array_equal(colors, samples[..., :3])
 
 
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("opacity", [1.0, 0.5])
+@pytest.mark.parametrize("kind", ["u4", "i4", "i2", "f4"])
+def test_one_opacity_of_a_whole_page_is_that_opacity(
+    tmp_path: Path, kind: str, opacity: float, extra: str
+) -> None:
+    """It was stretched as gray of no stated range is, so that an opaque page came out blank."""
+    most = 1.0 if kind == "f4" else float(np.iinfo(kind).max)
+    gray = np.linspace(0, 1, SHAPE[0] * SHAPE[1]).reshape(*SHAPE)
+    stored_gray = gray * opacity if extra == "assocalpha" else gray
+    samples = np.dstack([stored_gray, stored_gray, stored_gray, np.full(SHAPE, opacity)])
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, (samples * most).astype(kind), photometric="rgb", extrasamples=[extra])
+    result = convert(source)
+    with pikepdf.open(result.outputs[0]) as pdf:
+        has_mask = "/SMask" in pdf.pages[0].Resources.XObject.Im0
+    assert has_mask == (opacity < 1)
+    if has_mask:
+        assert np.abs(stored(result, mask=True)[..., 0] / 65535 - opacity).max() < 0.001
+    assert np.abs(stored(result)[..., 0] / 65535 - gray).max() < 0.001
+
+
 @pytest.mark.parametrize("bits", [3, 10, 12, 14, 24])
 def test_odd_depths_are_scaled_to_the_next_that_pdf_has(tmp_path: Path, bits: int) -> None:
     kind = "u1" if bits < 8 else "u2" if bits < 16 else "u4"

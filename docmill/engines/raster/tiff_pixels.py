@@ -11,7 +11,7 @@ from PIL import Image
 from docmill.engines.raster.tiff_decode import CHANNELS
 from docmill.engines.raster.tiff_image import TiffImage
 from docmill.engines.raster.tiff_samples import samples
-from docmill.engines.raster.wide import Wide, sixteen_bit, value_range
+from docmill.engines.raster.wide import Wide, sixteen_bit, sixteen_bit_with_alpha, value_range
 from docmill.tiff_tags import Photometric, SampleFormat, Tag
 
 _ASSOCIATED = 1
@@ -52,12 +52,14 @@ def _pixels(image: TiffImage) -> Image.Image | Wide:
     if is_bare and count == 1 and alpha is None:
         return _bare_gray(colors[:, :, 0], inverted=image.photometric == Photometric.MIN_IS_WHITE)
     if is_bare and image.photometric not in (Photometric.CIELAB, Photometric.ICCLAB):
-        colors, bits = sixteen_bit(colors), 16
-        alpha = None if alpha is None else sixteen_bit(alpha)
+        if alpha is None:
+            colors = sixteen_bit(colors)
+        else:
+            colors, alpha = sixteen_bit_with_alpha(colors, alpha, image.bits)
     else:
-        bits = image.bits
         colors = _unsigned_lab(image, colors) if count == 3 and image.photometric in _SPACES else colors
-        colors, alpha = _full_range(colors, bits), None if alpha is None else _full_range(alpha, bits)
+        colors = _full_range(colors, image.bits)
+        alpha = None if alpha is None else _full_range(alpha, image.bits)
     if alpha is not None and associated:
         colors = _divided(colors, alpha)
     if image.photometric == Photometric.MIN_IS_WHITE:

@@ -61,13 +61,16 @@ class Wide:
         return made
 
 
-def sixteen_bit(values: NDArray[Any]) -> NDArray[np.uint16]:
+def sixteen_bit(
+    values: NDArray[Any], black_and_white: tuple[float, float] | None = None
+) -> NDArray[np.uint16]:
     """Samples without a stated range, 32 bit integers and floats, as 16 bit; what is no number is black.
 
     Such files seldom name their white level. It is taken to be that of the narrowest usual range that covers
     the samples: 1 (of floats), 255 or 65535; others are stretched from their least to their greatest sample.
+    With `black_and_white`, by these values.
     """
-    low, white = value_range(values)
+    low, white = black_and_white or value_range(values)
     scale = 65535 / (white - low) if white > low else 0.0
     out = np.empty(values.shape, np.uint16)
     for top in range(0, len(values), 256):  # rows at a time: in doubles they take four times the room
@@ -75,6 +78,27 @@ def sixteen_bit(values: NDArray[Any]) -> NDArray[np.uint16]:
         rows = np.nan_to_num(rows, nan=0.0, posinf=65535.0, neginf=0.0)
         out[top : top + 256] = np.clip(np.rint(rows), 0, 65535)
     return out
+
+
+def sixteen_bit_with_alpha(
+    colors: NDArray[Any], alpha: NDArray[Any], bits: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Colours and alpha as `sixteen_bit`, but that alpha is never stretched: what covers all is opaque.
+
+    Of integers that value is the white of the colours as well: 255, 65535, or the most that `bits` hold.
+    """
+    if colors.dtype.kind == "f":
+        return sixteen_bit(colors), sixteen_bit(alpha, (0.0, _level(alpha, _WHITE_LEVELS)))
+    most = float((1 << (bits - 1 if colors.dtype.kind == "i" else bits)) - 1)
+    levels = (*(level for level in _WHITE_LEVELS[1:] if level < most), most)
+    opaque = max(_level(colors, levels), _level(alpha, levels))
+    return sixteen_bit(colors, (0.0, opaque)), sixteen_bit(alpha, (0.0, opaque))
+
+
+def _level(values: NDArray[Any], levels: tuple[float, ...]) -> float:
+    """The first of `levels` that no value is above, else the last."""
+    highest = float(np.nanmax(values)) if values.size else 0.0
+    return next((level for level in levels if highest <= level), levels[-1])
 
 
 def value_range(values: NDArray[Any]) -> tuple[float, float]:
