@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pikepdf import Name
+import pikepdf
 
 from docmill.engines.base import (
     EngineOptions,
@@ -24,7 +24,7 @@ from docmill.engines.base import (
 )
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
 from docmill.engines.pdf_edit.forms import is_signed
-from docmill.engines.pdf_edit.merging import Merge
+from docmill.engines.pdf_edit.merging import Merge, attachments
 from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair_notes
 from docmill.engines.pdf_edit.saving import SaveOptions, save, set_metadata
 from docmill.engines.pdf_edit.selection import select_pages
@@ -51,7 +51,7 @@ class PdfToPdf:
     ) -> EngineResult:
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".edit-") as scratch:
             opened = open_for_editing(source, options.password, Path(scratch), options.max_pages)
-            with opened.pdf:
+            with opened.pdf, _damage_told():
                 notes = _lost_by_rewriting(opened, options)
                 return _Job(source, Path(scratch), out_dir, options, progress).run(opened, notes)
 
@@ -63,7 +63,11 @@ class PdfToPdf:
         progress: Callable[[Progress], None],
     ) -> EngineResult:
         """Merge PDFs as `docmill.engines.base.Merger` says."""
-        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".merge-") as folder, ExitStack() as stack:
+        with (
+            tempfile.TemporaryDirectory(dir=out_dir, prefix=".merge-") as folder,
+            ExitStack() as stack,
+            _damage_told(),
+        ):
             scratch = Path(folder)
             failures: list[PageFailure] = []
             notes: list[str] = []
@@ -72,6 +76,17 @@ class PdfToPdf:
             return EngineResult(
                 result.outputs, result.pages, (*failures, *result.failures), (*notes, *result.notes)
             )
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """What qpdf stumbles over once a document is open, as docmill's error."""
+    try:
+        yield
+    except (pikepdf.PdfError, RuntimeError) as error:
+        raise CorruptDocument(
+            f"the PDF cannot be edited: {error}", hint="its structure is damaged; PDF to TIFF may still do"
+        ) from error
 
 
 class _Job:
@@ -113,7 +128,7 @@ class _Job:
         if len(names) == 1:
             save(opened.pdf, self._out_dir / names[0], self._save, self._percent(len(numbers)))
         else:
-            if Name.Names in opened.pdf.Root and Name.EmbeddedFiles in opened.pdf.Root.Names:
+            if attachments(opened.pdf) is not None:
                 notes.append("each of the files has the attachments")
             self._split(opened, names)
         if not opened.notes:

@@ -725,3 +725,25 @@ def test_fields_that_show_on_several_pages_stay_one_in_a_merge(tmp_path: Path) -
         fonts = pdf.Root.AcroForm.DR.Font
         used = [str(by_name[name].DA).split()[0] for name in ("name", "name+1")]
         assert [fonts[font].BaseFont for font in used] == [Name.Helvetica, Name.Courier]
+
+
+@pytest.mark.parametrize(
+    ("entry", "options"),
+    [
+        ("/Names 7", {"split": 1}),
+        ("/Metadata /None", {"title": "New"}),
+        ("/Outlines 7", {"pages": "2"}),
+        ("/AcroForm [1]", {"pages": "2"}),
+    ],
+)
+def test_a_catalog_with_nonsense_in_it_does_not_matter(
+    tmp_path: Path, entry: str, options: dict[str, Any]
+) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        name, value = entry.split(" ", 1)
+        pdf.Root[name] = pikepdf.Object.parse(value.encode())
+        pdf.save(fix_metadata_version=False)
+    for output in convert(source, **options).outputs:
+        check(output)
+    check(merge(tmp_path, source, source).outputs[0])

@@ -79,10 +79,10 @@ class Merge:
 
 
 def _append_attachments(pdf: pikepdf.Pdf, source: pikepdf.Pdf) -> None:
-    theirs = _attachments(source)
+    theirs = attachments(source)
     if theirs is None:
         return
-    mine = _attachments(pdf, create=True)
+    mine = attachments(pdf, create=True)
     assert mine is not None
     for name, specification in theirs.items():
         mine[_unused(name, mine)] = pdf.copy_foreign(pdf_indirect(source, specification))
@@ -93,7 +93,8 @@ def pdf_indirect(pdf: pikepdf.Pdf, value: pikepdf.Object) -> pikepdf.Object:
     return value if value.is_indirect else pdf.make_indirect(value)
 
 
-def _attachments(pdf: pikepdf.Pdf, *, create: bool = False) -> NameTree | None:
+def attachments(pdf: pikepdf.Pdf, *, create: bool = False) -> NameTree | None:
+    """The name tree of attachments; None where there is none, unless it is to be made."""
     names = pdf.Root.get(Name.Names)
     tree = names.get(Name.EmbeddedFiles) if isinstance(names, Dictionary) else None
     if isinstance(tree, Dictionary):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pikepdf
-from pikepdf import Name, String
+from pikepdf import Name, Stream, String
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import EngineFailed
@@ -80,7 +80,9 @@ def set_metadata(pdf: pikepdf.Pdf, options: ConvertOptions) -> None:
         return
     for key, _, text in values:
         pdf.docinfo[key] = String(text)
-    had_xmp = Name.Metadata in pdf.Root
+    had_xmp = isinstance(pdf.Root.get(Name.Metadata), Stream)
+    if Name.Metadata in pdf.Root and not had_xmp:
+        del pdf.Root.Metadata
     # Not synchronised by pikepdf, which takes out of the dictionary what XMP does not have, such as dates.
     with pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False) as metadata:
         if not had_xmp:

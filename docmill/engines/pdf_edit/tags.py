@@ -55,6 +55,8 @@ def append_tags(pdf: pikepdf.Pdf, source: pikepdf.Pdf, new_pages: Iterable[Objec
     if isinstance(copy.get(Name.ParentTree), Dictionary):
         numbers = NumberTree(root.ParentTree)
         for number, value in NumberTree(copy.ParentTree).items():
+            if not isinstance(value, Dictionary | Array):
+                continue
             numbers[int(number) + shift] = value
             highest = max(highest, int(number) + shift)
     for owner in _tagged(new_pages):
