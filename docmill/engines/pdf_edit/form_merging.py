@@ -18,10 +18,21 @@ from pikepdf import Array, Dictionary, Name, Object, String
 ObjGen = tuple[int, int]
 
 
-def append_form(pdf: pikepdf.Pdf, source: pikepdf.Pdf, theirs: Object, pages: Iterable[Object]) -> list[str]:
+def field_names(pdf: pikepdf.Pdf) -> set[str]:
+    """The names that the fields of a document have."""
+    form = pdf.Root.get(Name.AcroForm)
+    fields = form.get(Name.Fields) if isinstance(form, Dictionary) else None
+    if not isinstance(fields, Array):
+        return set()
+    return {str(field.T) for field in fields if isinstance(field, Dictionary) and Name.T in field}
+
+
+def append_form(
+    pdf: pikepdf.Pdf, source: pikepdf.Pdf, theirs: Object, pages: Iterable[Object], taken: set[str]
+) -> list[str]:
     """Append the fields of `theirs`, the form of `source`, whose pages have been copied as `pages`.
 
-    A field whose name is taken gets a number; returns what a person should know of that.
+    A field whose name is `taken` gets a number; returns what a person should know of that.
     """
     for page in pages:
         _set_page(page)
@@ -32,7 +43,7 @@ def append_form(pdf: pikepdf.Pdf, source: pikepdf.Pdf, theirs: Object, pages: It
         form.Fields = Array()
     fields = _copies(pdf, source, theirs.get(Name.Fields))
     _bring_defaults(pdf, source, form, theirs, fields)
-    renamed = _rename(form.Fields, fields)
+    renamed = _rename(fields, taken)
     form.Fields.extend(fields)
     order = _copies(pdf, source, theirs.get(Name.CO))
     if order:
@@ -65,9 +76,8 @@ def _copies(pdf: pikepdf.Pdf, source: pikepdf.Pdf, fields: Any) -> list[Object]:
     ]
 
 
-def _rename(mine: Iterable[Object], fields: Iterable[Object]) -> list[tuple[str, str]]:
-    """Give each of `fields` that has the name of one of `mine` another: `total+1`."""
-    taken = {str(field.get(Name.T)) for field in mine if isinstance(field, Dictionary) and Name.T in field}
+def _rename(fields: Iterable[Object], taken: set[str]) -> list[tuple[str, str]]:
+    """Give each of `fields` whose name is `taken` another: `total+1`. Then theirs are taken as well."""
     own = {str(field.T) for field in fields if Name.T in field}
     renamed = []
     for field in fields:
@@ -80,6 +90,7 @@ def _rename(mine: Iterable[Object], fields: Iterable[Object]) -> list[tuple[str,
         field.T = String(new)
         own.add(new)
         renamed.append((name, new))
+    taken |= own
     return renamed
 
 

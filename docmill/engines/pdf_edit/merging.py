@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import PurePath
 
 import pikepdf
-from pikepdf import Dictionary, Name, NameTree
+from pikepdf import Dictionary, Name, NameTree, Object
 
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
-from docmill.engines.pdf_edit.form_merging import append_form
+from docmill.engines.pdf_edit.form_merging import append_form, field_names
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
-from docmill.engines.pdf_edit.outlines import append_outline
+from docmill.engines.pdf_edit.outlines import append_bookmarks, copied_bookmarks
 from docmill.engines.pdf_edit.tags import append_tags
 
 
@@ -29,10 +29,13 @@ class Merge:
     _labels: list[Label] = field(default_factory=list)
     _has_labels: bool = False
     _pdfa: str = ""
+    _bookmarks: list[Object] = field(default_factory=list)
+    _field_names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._add_labels(self.opened)
         self._pdfa = pdfa_claim(self.opened.pdf)
+        self._field_names = field_names(self.opened.pdf)
 
     @property
     def page_count(self) -> int:
@@ -56,13 +59,14 @@ class Merge:
         new = [page.obj for page in islice(pdf.pages, self.page_count, None)]
         if Name.StructTreeRoot in source.pdf.Root:
             append_tags(pdf, source.pdf, new)
-        append_outline(
-            pdf, source.pdf, {page.objgen: copy for page, copy in zip(source.pages, new, strict=True)}
-        )
+        copies = {page.objgen: copy for page, copy in zip(source.pages, new, strict=True)}
+        self._bookmarks += copied_bookmarks(pdf, source.pdf, copies)
         _append_attachments(pdf, source.pdf)
         self._add_labels(source)
         if isinstance(form, Dictionary):
-            self.notes += [f"{name}: {note}" for note in append_form(pdf, source.pdf, form, new)]
+            self.notes += [
+                f"{name}: {note}" for note in append_form(pdf, source.pdf, form, new, self._field_names)
+            ]
         names = source.pdf.Root.get(Name.Names)
         if isinstance(names, Dictionary) and Name.JavaScript in names:
             self.notes.append(f"{name}: its document-level JavaScript is left out")
@@ -70,6 +74,7 @@ class Merge:
     def finish(self) -> None:
         """Write what is made of all documents together."""
         self.opened.pages = [page.obj for page in self.opened.pdf.pages]
+        append_bookmarks(self.opened.pdf, self._bookmarks)
         write_labels(self.opened.pdf, self._labels if self._has_labels else None)
 
     def _add_labels(self, opened: OpenedPdf) -> None:

@@ -6,7 +6,7 @@ structure tree (/SE), to the web or to another file, nor headings that lead nowh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pikepdf
@@ -15,15 +15,17 @@ from pikepdf import Array, Dictionary, Name, Object, String
 from docmill.engines.pdf_edit.destinations import MAX_DEPTH, Destinations, ObjGen, link_items
 
 
-def append_outline(pdf: pikepdf.Pdf, source: pikepdf.Pdf, pages: Mapping[ObjGen, Object]) -> None:
-    """Append the bookmarks of `source` to those of `pdf`; `pages` has the new page for each of its pages.
+def copied_bookmarks(pdf: pikepdf.Pdf, source: pikepdf.Pdf, pages: Mapping[ObjGen, Object]) -> list[Object]:
+    """The bookmarks of `source` as objects of `pdf`; `pages` has the new page for each of its pages.
 
     Its structure tree is to have been appended before.
     """
     theirs = source.Root.get(Name.Outlines)
-    if not isinstance(theirs, Dictionary):
-        return
-    items = _Copier(pdf, source, pages).copies(theirs, 0)
+    return _Copier(pdf, source, pages).copies(theirs, 0) if isinstance(theirs, Dictionary) else []
+
+
+def append_bookmarks(pdf: pikepdf.Pdf, items: Sequence[Object]) -> None:
+    """Put bookmarks after those that a document has."""
     if not items:
         return
     root = pdf.Root.get(Name.Outlines)
