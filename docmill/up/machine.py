@@ -56,6 +56,8 @@ def up(settings: Settings, options: UpOptions, say: Callable[[str], None]) -> No
     with DataLock(data) as lock:
         if not lock.acquire():
             raise _already_running(data)
+        # One that was killed left its note, and its port may be another program's by now.
+        (data / NOTE).unlink(missing_ok=True)
         postgres = _choose_database(data, options.database, say)
         port = _choose_port(options.port, say)
         installation = _Installation(settings, port, postgres)
@@ -132,7 +134,7 @@ class _Installation:
     def _database_url(self) -> str:
         if self.postgres:
             return self.postgres.url
-        return f"sqlite+aiosqlite:///{self.data / 'prefect' / 'prefect.db'}"
+        return f"sqlite+aiosqlite:///{_sqlite_file(self.data)}"
 
     def _server(self) -> Part:
         database = [str(self.postgres.socket)] if self.postgres else []
@@ -212,9 +214,14 @@ def _already_running(data: Path) -> InvalidJobData:
 
 
 def _choose_database(data: Path, wanted: Database, say: Callable[[str], None]) -> Postgres | None:
-    folder = data / "postgres"
-    if wanted is Database.SQLITE:
-        return None
+    postgres = None if wanted is Database.SQLITE else _find_postgres(data / "postgres", wanted, say)
+    unseen, kind = (_sqlite_file(data), "SQLite") if postgres else (data / "postgres", "PostgreSQL")
+    if unseen.exists():
+        say(f"the jobs in {unseen}, from when {kind} was used here, are not seen now")
+    return postgres
+
+
+def _find_postgres(folder: Path, wanted: Database, say: Callable[[str], None]) -> Postgres | None:
     try:
         postgres = Postgres.find(folder)
     except MissingExtra as error:
@@ -222,12 +229,14 @@ def _choose_database(data: Path, wanted: Database, say: Callable[[str], None]) -
             raise
         # What was measured: DESIGN, 'Facts'.
         say(f"on SQLite, 2 to 3 times slower than PostgreSQL and busy with many jobs at once: {error}")
-        if folder.exists():
-            say(f"the jobs in {folder}, from when PostgreSQL ran here, are not seen now")
         return None
     if postgres.user:
         say(f"PostgreSQL refuses to run as root, so it runs as the user {postgres.user}, who gets {folder}")
     return postgres
+
+
+def _sqlite_file(data: Path) -> Path:
+    return data / "prefect" / "prefect.db"
 
 
 def _choose_port(wanted: int | None, say: Callable[[str], None]) -> int:
