@@ -124,10 +124,8 @@ def _abort(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings:
     before = runner.query_convert_job_status(user, job)
     runner.abort_convert_job(user, job)
     if before is not None and before.is_completed:
-        print(
-            f"docmill: the job was over before, and stays as it is: {before.job_status_message}",
-            file=sys.stderr,
-        )
+        over = f"the job was over before, and stays as it is: {before.job_status_message}"
+        print(error_line(over), file=sys.stderr)
     return 0
 
 
@@ -135,7 +133,7 @@ def _delete(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings
     try:
         runner.delete_convert_job(*_pair(arguments, settings))
     except TimeoutError as error:
-        print(f"docmill: {error}", file=sys.stderr)
+        print(error_line(str(error)), file=sys.stderr)
         return EXIT_TIMEOUT
     return 0
 
@@ -147,7 +145,8 @@ def _wait(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: 
 def _pair(arguments: argparse.Namespace, settings: Settings) -> tuple[str, str]:
     if (arguments.job is None) == (arguments.job_option is None):
         raise InvalidJobData("which job?", hint="name its token once, as JOB or with --job")
-    return arguments.user or settings.default_user, arguments.job or arguments.job_option
+    user = settings.default_user if arguments.user is None else arguments.user
+    return user, arguments.job_option if arguments.job is None else arguments.job
 
 
 def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, arguments: argparse.Namespace) -> int:
@@ -163,7 +162,7 @@ def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, argument
             return _tell_end(status, arguments)
         message = status.job_status_message
         if message != told and not arguments.json:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(message or ""), file=sys.stderr, flush=True)
         told = message
         if deadline is not None and time.monotonic() > deadline:
             print(f"docmill: the job is not completed after {timeout:g} s", file=sys.stderr)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from docmill.jobs.runner import StatusJobDataRunner
 
 REFRESH_SECONDS = 1.0
-PIPE_WIDTH = 400
+_COLUMNS = ("job", "user", "name", "started", "took", "pages", "status")
+_GAP = 2
+#: Which columns give way where there is no room for all, in this order, and down to what.
+_GIVE_WAY = (
+    *(("status", 40), ("job", 36), ("name", 12), ("user", 8), ("job", 12)),
+    *(("status", 16), ("name", 8), ("user", 6), ("status", 12)),
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -41,10 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console().print(table(jobs) if jobs else "no jobs")
+        console = Console()
+        console.print(table(jobs, console.width) if jobs else "no jobs")
         return 0
     # In a file or a pipe nothing is cut off, and no line is filled up with blanks.
-    with (console := Console(width=PIPE_WIDTH)).capture() as captured:
+    with (console := Console(width=sys.maxsize)).capture() as captured:
         console.print(table(jobs) if jobs else "no jobs")
     for line in captured.get().splitlines():
         print(line.rstrip())
@@ -61,31 +69,53 @@ def parse_since(text: str) -> datetime:
         raise InvalidJobData(f"'{text}' is no time", hint="for example 30m, 12h, 7d or 2026-11-23") from None
 
 
-def table(jobs: tuple[StatusJobData, ...]) -> Table:
-    """The jobs as a table for a terminal."""
+def table(jobs: Sequence[StatusJobData], room: int | None = None) -> Table:
+    """The jobs as a table `room` columns wide, or as wide as it takes so that nothing is cut off."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    rows = [_cells(job) for job in jobs]
+    natural = [max(map(cell_len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("job", no_wrap=True, overflow="ellipsis", min_width=12)
-    table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40)
-    table.add_column("started", no_wrap=True, min_width=8)
-    table.add_column("took", no_wrap=True, justify="right", min_width=6)
-    table.add_column("pages", no_wrap=True, justify="right", min_width=5)
-    table.add_column("status", overflow="fold", min_width=24)
-    for job in jobs:
-        message = "; ".join(job.error_messages) or job.job_status_message or ""
-        table.add_row(
-            Text(printable(job.job_token)),
-            Text(printable(job.user_token)),
-            Text(printable(name_of(job))),
-            _clock(job.job_started_timestamp),
-            _duration(job),
-            str(job.page_count or ""),
-            Text(printable(message), style=_style(job)),
+    for name, width in zip(_COLUMNS, _fitted(natural, room), strict=True):
+        fold = name == "status"
+        table.add_column(
+            name,
+            width=width,
+            no_wrap=not fold,
+            overflow="fold" if fold else "ellipsis",
+            justify="right" if name in {"took", "pages"} else "left",
         )
+    for job, cells in zip(jobs, rows, strict=True):
+        table.add_row(*map(Text, cells[:-1]), Text(cells[-1], style=_style(job)))
     return table
+
+
+def _cells(job: StatusJobData) -> tuple[str, ...]:
+    message = "; ".join(job.error_messages) or job.job_status_message or ""
+    return (
+        printable(job.job_token),
+        printable(job.user_token),
+        printable(name_of(job)),
+        _clock(job.job_started_timestamp),
+        _duration(job),
+        str(job.page_count or ""),
+        printable(message),
+    )
+
+
+def _fitted(widths: Sequence[int], room: int | None) -> list[int]:
+    """The columns' widths within the room there is: how a job is must be seen, whatever its names are, and
+    rich by itself cuts off what is at the right."""
+    fitted = dict(zip(_COLUMNS, widths, strict=True))
+    excess = 0 if room is None else sum(widths) + _GAP * (len(widths) - 1) - room
+    for name, least in _GIVE_WAY:
+        if excess > 0:
+            cut = min(excess, max(0, fitted[name] - least))
+            fitted[name] -= cut
+            excess -= cut
+    return list(fitted.values())
 
 
 def _read(
@@ -97,11 +127,12 @@ def _read(
 def _watch(runner: StatusJobDataRunner, arguments: argparse.Namespace, since: datetime | None) -> None:
     from rich.live import Live
 
-    with Live(table(_read(runner, arguments, since)), auto_refresh=False) as live:
+    with Live(auto_refresh=False) as live:
         try:
             while True:
+                jobs = patiently(lambda: _read(runner, arguments, since))
+                live.update(table(jobs, live.console.width), refresh=True)
                 time.sleep(REFRESH_SECONDS)
-                live.update(table(patiently(lambda: _read(runner, arguments, since))), refresh=True)
         except KeyboardInterrupt:
             pass
 
@@ -117,8 +148,10 @@ def _style(job: StatusJobData) -> str:
 def _clock(timestamp: str | None) -> str:
     if timestamp is None:
         return ""
-    time = datetime.fromisoformat(timestamp).astimezone()
-    return f"{time:%H:%M:%S}" if time.date() == datetime.now().date() else f"{time:%Y-%m-%d %H:%M}"
+    time, now = datetime.fromisoformat(timestamp).astimezone(), datetime.now()
+    if time.date() == now.date():
+        return f"{time:%H:%M:%S}"
+    return f"{time:%m-%d %H:%M}" if time.year == now.year else f"{time:%Y-%m-%d}"
 
 
 def _duration(job: StatusJobData) -> str:
