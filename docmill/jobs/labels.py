@@ -25,6 +25,9 @@ PROGRESS = "docmill.progress"
 OUTCOME = "docmill.outcome"
 ERROR = "docmill.error"
 
+CLEARED = {OUTCOME: "", ERROR: ""}
+"""What an attempt came to that is void, since the run has begun anew."""
+
 # Labels of some 100 kB were never tried; a job with thousands of failed pages names the first.
 MAX_FAILURES = 50
 MAX_NOTES = 5

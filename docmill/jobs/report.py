@@ -58,7 +58,8 @@ class JobReporter:
     """Keeps the labels of one running job; `stage` and `page` may be called from any thread and only note.
 
     Labels are written at most once a second, and every `patience.beat` when nothing changes. `age` is how
-    long ago, in seconds, the run was told Running.
+    long ago, in seconds, the run was told Running; `anew` says that an earlier attempt has left labels,
+    which are replaced at once.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class JobReporter:
         abort: AbortEvent,
         patience: Patience,
         age: float = 0.0,
+        anew: bool = False,
     ) -> None:
         self._patience = patience
         self._client = client
         self._flow_run_id = flow_run_id
         self._abort = abort
         self._progress = labels.Progress(stage="load", at=_now())
-        self._written = self._progress
+        self._written = None if anew else self._progress
         self._writing = asyncio.Lock()
         self._abandoned = False
         self._last_contact = _clock() - max(0.0, age)
@@ -156,8 +158,10 @@ class JobReporter:
 
     async def _keep_writing(self) -> None:
         # An aborted job lives on until it has stopped, and past its claim until it is done.
+        pause = 0.0 if self._written is None else WRITE_SECONDS
         while self._abort.reason in {None, AbortReason.ABORTED}:
-            await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = WRITE_SECONDS
             progress = self._progress
             quiet = _clock() - self._last_contact
             if progress == self._written and quiet < self._patience.beat:
@@ -165,7 +169,8 @@ class JobReporter:
             try:
                 # Within a bound: while the API hangs, the look at the clock below must go on.
                 async with asyncio.timeout(self._patience.beat):
-                    await self._write(labels.progress_label(progress))
+                    cleared = labels.CLEARED if self._written is None else {}
+                    await self._write(cleared | labels.progress_label(progress))
                 self._written = progress
             except ObjectNotFound:
                 self._abort.trigger(AbortReason.DELETED)

@@ -46,7 +46,9 @@ class RunningJob:
         self.flow_run_id = run.id
         self.abort = abort
         age = (datetime.now(UTC) - run.state.timestamp).total_seconds()
-        self.report = JobReporter(client, run.id, abort, patience, age)
+        earlier = labels.JobLabels.read(run.labels or {})
+        anew = any((earlier.progress, earlier.outcome, earlier.error))
+        self.report = JobReporter(client, run.id, abort, patience, age, anew)
         self.ownership = Ownership(client, run.id, run.state.id, abort, self.report.holds_lease)
         self.returns_to_pool = bool(run.deployment_id and run.work_queue_id)
         self._has_caller = run.deployment_id is None or run.parent_task_run_id is not None

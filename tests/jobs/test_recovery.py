@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,13 @@ from test_contract import is_aborted
 
 from docmill.errors import JobAborted
 from docmill.flows.convert import convert_document
+from docmill.jobs import labels
 from docmill.jobs.claim import Ownership
 from docmill.jobs.models import JobStatus
 from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.runner import StatusJobDataRunner
+from docmill.jobs.running import RunningJob
+from docmill.jobs.status import status_from_run
 from docmill.jobs.sweep import Sweeper, sweep_once
 from docmill.jobs.watch import AbortEvent, AbortReason
 from docmill.request import ConvertOutcome
@@ -262,6 +266,30 @@ def test_a_lease_that_was_lost_does_not_come_back_with_the_next_write(jobs, dril
             return report.holds_lease()
 
     assert asyncio.run(scenario()) is False
+
+
+def test_a_job_that_begins_anew_is_not_told_by_its_earlier_attempt(jobs, drill):
+    """A rerun read 'converting page 30 of 160' while it loaded its source; a retried one had an output."""
+
+    async def scenario():
+        async with get_client() as client:
+            run, _, abort = await begin(client, jobs, drill)
+            earlier = {
+                **labels.progress_label(labels.Progress(stage="convert", at="", page=30, page_count=160)),
+                **labels.outcome_label(labels.Outcome(output_uri="file:///out.dds", page_count=160)),
+                **labels.error_label(JobAborted("stopped").to_dict()),
+            }
+            await client.update_flow_run_labels(run.id, earlier)
+            job = RunningJob(client, await client.read_flow_run(run.id), abort, PATIENCE)
+            async with job.report.reporting():
+                await asyncio.sleep(0.5)
+            return await client.read_flow_run(run.id)
+
+    run = asyncio.run(scenario())
+    status = status_from_run(run, datetime.now(UTC), default_user="default")
+    assert (status.job_status_message, status.job_status_page_number, status.percent) == ("loading", 0, 0)
+    assert (status.output_document_uri, status.page_count) == (None, 0)
+    assert labels.JobLabels.read(run.labels).error is None
 
 
 def test_a_claim_between_the_look_and_the_verdict_wins(jobs, drill, monkeypatch):
