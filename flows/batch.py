@@ -20,6 +20,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from docmill import wording
 from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
+from docmill.documents.uris import parse_location
 from docmill.errors import DocmillError, InvalidJobData
 from docmill.flows.convert import convert_document
 from docmill.formats import target_from_name
@@ -73,19 +74,21 @@ async def convert_batch(
 
     Outputs lie below `target` as their sources lie below the folder that was searched. `skip_existing` leaves
     out what has an output that is not older than the source, so that a batch goes on where it was stopped.
-    A document that fails does not stop the others: the flow ends Completed, Completed with the name
-    WithErrors, or Failed where nothing succeeded.
+    A document that fails does not stop the others, nor does a folder or store that cannot be searched: the
+    flow ends Completed, Completed with the name WithErrors, or Failed where nothing succeeded.
     """
     if concurrency < 1:
         raise InvalidJobData(f"a concurrency of {concurrency} converts nothing")
     request = _Batch(target.rstrip("/"), to, options or ConvertOptions(), overwrite, user_token)
-    found = await asyncio.to_thread(find_sources, sources)
+    found, lost = await asyncio.to_thread(_look_for, sources)
     items = request.items(found)
     get_run_logger().info("%s found", wording.plural(len(items), "document"))
+    for item in lost:
+        get_run_logger().warning("%s: %s", item.source, item.message)
     async with running_job() as job:
         # What an earlier attempt of this run has made is there now.
         skip = skip_existing or (flow_run.run_count or 1) > 1
-        results = await _convert_all(request, found, items, job, concurrency, skip)
+        results = lost + await _convert_all(request, found, items, job, concurrency, skip)
     if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
         raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
     await acreate_table_artifact(table(results), description=summary(results))
@@ -118,6 +121,21 @@ class _Batch:
             options=self.options,
             overwrite=self.overwrite or replace,
         )
+
+
+def _look_for(sources: Sequence[str]) -> tuple[list[FoundSource], list[BatchItem]]:
+    """What the sources name, each once, and as failed those of them that cannot be searched."""
+    found: dict[str, FoundSource] = {}
+    lost: list[BatchItem] = []
+    for source in sources:
+        try:
+            for each in find_sources([source]):
+                found.setdefault(each.uri, each)
+        except InvalidJobData:
+            raise
+        except DocmillError as error:
+            lost.append(BatchItem(parse_location(source).shown, "", "failed", message=str(error)))
+    return list(found.values()), lost
 
 
 async def _convert_all(
@@ -190,7 +208,7 @@ def _final_state(results: Sequence[BatchItem], *, aborted: bool) -> State[Any]:
     if aborted:
         return Cancelled(message=f"aborted: {message}")
     if failed and failed == len(results):
-        return Failed(message=message)
+        return Failed(message=f"{message}; {results[0].message}")
     if failed or any(result.state == "done with errors" for result in results):
         return Completed(name=WITH_ERRORS, message=message, data=data)
     return Completed(message=message, data=data)

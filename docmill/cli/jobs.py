@@ -151,6 +151,8 @@ def _pair(arguments: argparse.Namespace, settings: Settings) -> tuple[str, str]:
 
 def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, arguments: argparse.Namespace) -> int:
     """Tell what a job does until it is completed; its error's exit code."""
+    from docmill.jobs.status import LATE
+
     timeout = getattr(arguments, "timeout", None)
     deadline = time.monotonic() + timeout if timeout is not None else None
     told = None
@@ -160,10 +162,12 @@ def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, argument
             raise JobNotFound(f"user {user} has no job {job}", hint="was it deleted?")
         if status.is_completed:
             return _tell_end(status, arguments)
-        message = status.job_status_message
-        if message != told and not arguments.json:
-            print(printable(message or ""), file=sys.stderr, flush=True)
-        told = message
+        message = status.job_status_message or ""
+        # How late a job is grows by the second, and is told once.
+        kind = LATE if message.startswith(LATE) else message
+        if kind != told and not arguments.json:
+            print(printable(message), file=sys.stderr, flush=True)
+        told = kind
         if deadline is not None and time.monotonic() > deadline:
             print(f"docmill: the job is not completed after {timeout:g} s", file=sys.stderr)
             return EXIT_TIMEOUT

@@ -36,7 +36,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from prefect.states import Cancelled, Cancelling, Scheduled, to_state_create
 
 from docmill.documents.secrets import is_reference
-from docmill.documents.uris import parse_location
+from docmill.documents.uris import check_document_id, parse_location
 from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
 from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
@@ -75,13 +75,16 @@ class Submission:
     def of(cls, request: ConvertRequest, job: JobData, user_token: str, job_token: str | None) -> Self:
         """Check all that is to be stored; a job token that is not given is a new one.
 
-        Raises `InvalidJobData` for tokens beyond the limits, a secret in a URI, text that no database takes.
+        Raises `InvalidJobData` for tokens and document ids beyond the limits, a secret in a URI, text that no
+        database takes.
         """
         job_token = new_job_token() if job_token is None else job_token
         check_tokens(user_token, job_token)
         for uri in (*request.sources, request.target or "."):
             if not is_reference(uri):
                 parse_location(uri)
+        if request.output_document_id is not None:
+            check_document_id(request.output_document_id)
         _check_text([request.to_dict(), job.to_wire()])
         return cls(request, job, user_token, job_token)
 

@@ -22,6 +22,8 @@ E = TypeVar("E", bound=IntEnum)
 PUBLISHING = "Publishing"
 WITH_ERRORS = "WithErrors"
 JOB_ABORTED = "Job aborted"
+LATE = "late by"
+"""How the message of a job begins for which no worker is free."""
 
 _STAGE_WORDS = {"load": "loading", "cache": "caching", "convert": "converting", "publish": "publishing"}
 
@@ -126,7 +128,7 @@ def _waiting(run: FlowRun, name: str | None, labels: JobLabels, now: datetime) -
         return f"retrying{when}: {reason}" if reason else f"retrying{when}"
     late = (now - due).total_seconds() if due else 0.0
     if name == "Late":
-        return f"late by {late:.0f} s: no worker is free"
+        return f"{LATE} {late:.0f} s: no worker is free"
     return f"waiting until {due:%Y-%m-%d %H:%M:%S} UTC" if due and late < -1 else "waiting"
 
 

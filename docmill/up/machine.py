@@ -193,8 +193,9 @@ def _prepare_folder(data: Path) -> Path:
         (data / LOCK).touch()
         free = shutil.disk_usage(data).free
     except OSError as error:
+        why = "it is no folder" if data.exists() and not data.is_dir() else error.strerror
         raise DestinationForbidden(
-            f"the data folder {data} cannot be written to: {error.strerror}", hint="name another with --data"
+            f"the data folder {data} cannot be written to: {why}", hint="name another with --data"
         ) from None
     if free < LEAST_FREE:
         raise DestinationFull(

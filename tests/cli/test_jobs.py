@@ -103,3 +103,19 @@ def test_what_a_job_says_does_nothing_to_the_terminal(capsys: pytest.CaptureFixt
     arguments = argparse.Namespace(json=False)
     jobs._watch_to_the_end(runner, "ann", "j1", arguments)  # type: ignore[arg-type]
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_how_late_a_job_is_is_told_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0)
+    late = [f"late by {seconds} s: no worker is free" for seconds in (16, 17, 18)]
+    runner = _Runner(
+        *(
+            status(is_completed=False, error_messages=(), job_status_message=message)
+            for message in ("waiting", *late, "starting")
+        ),
+        status(error_messages=()),
+    )
+    jobs._watch_to_the_end(runner, "ann", "j1", argparse.Namespace(json=False))  # type: ignore[arg-type]
+    assert capsys.readouterr().err.splitlines() == ["waiting", late[0], "starting"]

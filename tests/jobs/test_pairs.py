@@ -124,6 +124,8 @@ def test_missing_tokens_are_made(runner):
     for empty in ({"user_token": ""}, {"job_token": ""}):
         with pytest.raises(InvalidJobData):
             runner.submit(REQUEST, **empty)
+    with pytest.raises(InvalidJobData, match="document id"):
+        runner.submit(replace(REQUEST, output_document_id="x" * 257))
 
 
 @pytest.mark.parametrize(

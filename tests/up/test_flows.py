@@ -50,17 +50,24 @@ def test_a_batch_goes_on_where_documents_fail_and_skips_what_is_done(running_up:
     for name in ("a.tif", "sub/b.tif"):
         Image.new("1", (80, 80)).save(inbox / name, compression="group4", dpi=(72, 72))
     (inbox / "bad.tif").write_text("no picture at all")
-    batch = {"sources": [f"{inbox}/**/*.tif"], "target": str(out), "skip_existing": True}
+    gone = f"{tmp_path}/gone/"
+    batch = {"sources": [gone, f"{inbox}/**/*.tif"], "target": str(out), "skip_existing": True}
 
     first = run_flow(running_up, "batch/docmill", **batch)
-    assert (first["state"], first["message"]) == ("WithErrors", "3 documents: 2 done, 1 failed")
-    worst = first["rows"][0]
-    assert (Path(worst["source"]).name, worst["state"]) == ("bad.tif", "failed")
-    assert "no picture" in worst["message"]
+    assert (first["state"], first["message"]) == ("WithErrors", "4 documents: 2 done, 2 failed")
+    worst = [(Path(row["source"]).name, row["state"], row["message"]) for row in first["rows"][:2]]
+    assert [row[:2] for row in worst] == [("gone", "failed"), ("bad.tif", "failed")]
+    assert "does not exist" in worst[0][2]
+    assert "no picture" in worst[1][2]
     assert sorted(path.relative_to(out) for path in out.rglob("*.pdf")) == [Path("a.pdf"), Path("sub/b.pdf")]
 
     second = run_flow(running_up, "batch/docmill", **batch)
-    assert second["message"] == "3 documents: 2 skipped, 1 failed"
+    assert second["message"] == "4 documents: 2 skipped, 2 failed"
+
+    nothing = run_flow(running_up, "batch/docmill", sources=[gone], target=str(out))
+    assert nothing["state"] == "Failed"
+    assert nothing["message"].startswith("1 document: 1 failed; ")
+    assert "gone" in nothing["message"]
 
 
 def test_cleanup_removes_what_is_over_and_tells_it(running_up: Up, tmp_path: Path) -> None:

@@ -68,3 +68,9 @@ def test_jobs_of_the_other_database_are_not_lost_without_a_word(
     said: list[str] = []
     up(settings, UpOptions(port=0, database=database), said.append)
     assert any(told in line and str(settings.data_dir / left) in line for line in said)
+
+
+def test_a_data_folder_that_is_a_file(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DocmillError, match="it is no folder"):
+        up(replace(settings, data_dir=tmp_path / "file"), UpOptions(), lambda line: None)
