@@ -112,7 +112,7 @@ class PasswordWrong(DocmillError):
 class LimitExceeded(DocmillError):
     """A limit of this installation was reached.
 
-    `limit` says which, `setting` is the environment variable that raises it.
+    `limit` says which in words (`pages`, `memory`), `setting` is the environment variable that raises it.
     """
 
     def __init__(

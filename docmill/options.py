@@ -205,6 +205,15 @@ class ConvertOptions:
         """The options that were set, by name: what the engine's specification must honour."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
+    def page_numbers(self, page_count: int) -> list[int]:
+        """The pages to convert of so many, from 1 and in the order asked for: all where `pages` is not set.
+
+        Raises `InvalidJobData` where one is beyond the last.
+        """
+        if self.pages is None:
+            return list(range(1, page_count + 1))
+        return PageRanges.parse(self.pages).select(page_count)
+
 
 OPTION_NAMES = tuple(f.name for f in fields(ConvertOptions))
 

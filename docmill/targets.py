@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docmill.errors import InvalidJobData
 from docmill.formats import BY_EXTENSION, JSON, PDF, TEXT, TIFF, ZIP, Target, target_for
-from docmill.options import Frames, PageRanges
+from docmill.options import Frames
 from docmill.request import ConvertRequest
 
 _ONE_FILE = frozenset({PDF, TIFF, TEXT, JSON})
@@ -80,7 +80,7 @@ def refuse_many_outputs(request: ConvertRequest, page_count: int) -> None:
     if request.target is not None and request.output_document_id is None:
         return
     options, target = request.options, target_of(request)
-    pages = len(PageRanges.parse(options.pages).select(page_count)) if options.pages else page_count
+    pages = len(options.page_numbers(page_count))
     if options.split is not None:
         pages_a_file, others = options.split, ""
     elif holds_all_pages(target) or options.frames is Frames.FIRST:

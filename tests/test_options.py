@@ -46,6 +46,11 @@ def test_a_page_beyond_the_last_is_refused():
         PageRanges.parse("2-12").select(9)
 
 
+def test_without_ranges_a_job_is_of_all_pages():
+    assert ConvertOptions().page_numbers(3) == [1, 2, 3]
+    assert ConvertOptions(pages="3,1").page_numbers(3) == [3, 1]
+
+
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 20)), min_size=1, max_size=6))
 def test_ranges_select_just_what_they_name(spans):
     text = ",".join(f"{first}-{first + more}" for first, more in spans)

@@ -163,7 +163,7 @@ def _check_size(size: int | None, location: Location, limits: LoadLimits) -> Non
     if size is not None and size > limits.max_source_bytes:
         raise LimitExceeded(
             f"'{location.shown}' is larger than {limits.max_source_bytes} bytes",
-            limit=str(limits.max_source_bytes),
+            limit="source bytes",
             setting="DOCMILL_MAX_SOURCE_BYTES",
             phase=Phase.LOAD,
         )

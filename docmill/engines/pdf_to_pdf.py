@@ -31,7 +31,7 @@ from docmill.engines.pdf_edit.selection import select_pages
 from docmill.engines.pdf_edit.sizes import rotation, shown_size
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
 from docmill.formats import PDF
-from docmill.options import BadPage, OnError, PageNames, PageRanges
+from docmill.options import BadPage, OnError, PageNames
 from docmill.settings import variable
 
 # Files that are cut from one source at a time: each opens it again, in time that grows with its pages.
@@ -196,13 +196,11 @@ class _Job:
 
 
 def _numbers(opened: OpenedPdf, options: EngineOptions) -> list[int]:
-    ranges = options.options.pages
-    count = len(opened.pages)
-    numbers = PageRanges.parse(ranges).select(count) if ranges else list(range(1, count + 1))
+    numbers = options.options.page_numbers(len(opened.pages))
     if len(numbers) > options.max_pages:
         raise LimitExceeded(
             f"{len(numbers)} pages are to be written, more than {options.max_pages}",
-            limit="max_pages",
+            limit="pages",
             setting=variable("max_pages"),
         )
     return numbers

@@ -12,7 +12,6 @@ import pypdfium2
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import CorruptDocument, LimitExceeded
-from docmill.options import PageRanges
 from docmill.pdfium import open_error
 from docmill.settings import variable
 
@@ -51,12 +50,11 @@ def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> l
     count = len(document)
     if not count:
         raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
-    ranges = options.options.pages
-    pages = PageRanges.parse(ranges).select(count) if ranges else list(range(1, count + 1))
+    pages = options.options.page_numbers(count)
     if len(pages) > options.max_pages:
         raise LimitExceeded(
             f"the PDF has {len(pages)} pages to convert, more than {options.max_pages}",
-            limit="max_pages",
+            limit="pages",
             setting=variable("max_pages"),
         )
     return pages

@@ -13,7 +13,7 @@ from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageR
 from docmill.engines.raster.source import PageSource, PageWork
 from docmill.engines.raster.sources import open_pages
 from docmill.errors import DocmillError
-from docmill.options import BadPage, OnError, PageRanges
+from docmill.options import BadPage, OnError
 from docmill.pdf import PdfImage, PdfPage, PdfWriter
 
 _A4 = (595.276, 841.89)
@@ -41,7 +41,7 @@ def _convert(
     resume = job.on_error is OnError.RESUME
     if pages.damage and not resume:
         raise pages.damage
-    numbers = PageRanges.parse(job.pages).select(len(pages)) if job.pages else range(1, len(pages) + 1)
+    numbers = job.page_numbers(len(pages))
     results: list[PageResult] = []
     failures: list[PageFailure] = []
     first_error: DocmillError | None = None

@@ -19,7 +19,7 @@ from docmill.engines.pixels import page_of
 from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import JPEG
-from docmill.options import OnError, PageRanges, PixelBox
+from docmill.options import OnError, PixelBox
 from docmill.pictures import check_pixels
 
 _POINTS = 72
@@ -35,13 +35,11 @@ class RasterToRaster:
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
         pictures = PictureFile(source, options)
-        ranges = options.options.pages
         resume = options.options.on_error is OnError.RESUME
         try:
             if pictures.damage and not resume:
                 raise pictures.damage
-            count = pictures.count
-            numbers = PageRanges.parse(ranges).select(count) if ranges else list(range(1, count + 1))
+            numbers = options.options.page_numbers(pictures.count)
             maker = _Maker(source, pictures, options)
             result = convert_pages(numbers, maker.make, maker.blank, out_dir, options, progress)
         finally:

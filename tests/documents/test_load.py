@@ -167,6 +167,7 @@ def test_the_limit_holds_for_local_files(tmp_path: Path) -> None:
         load(tmp_path / "scan.tif", tmp_path / "scratch", max_bytes=len(DATA) - 1)
 
     assert caught.value.setting == "DOCMILL_MAX_SOURCE_BYTES"
+    assert caught.value.limit == "source bytes"
 
 
 def test_a_pipe_is_copied(tmp_path: Path) -> None:

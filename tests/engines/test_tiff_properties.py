@@ -13,7 +13,7 @@ import pikepdf
 import pypdfium2 as pdfium
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops
+from PIL import Image
 
 from docmill.engines.base import EngineOptions, EngineResult
 from docmill.engines.raster_to_pdf import RasterToPdf
@@ -39,12 +39,6 @@ def rendered_by_pdfium(pdf: Path, dpi: float, page: int = 1) -> Image.Image:
         return document[page - 1].render(scale=dpi / 72).to_pil().convert("RGB")
     finally:
         document.close()
-
-
-def largest_difference(one: Image.Image, other: Image.Image) -> int:
-    assert one.size == other.size
-    extrema = ImageChops.difference(one, other).getextrema()
-    return max(high for _, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def open_for_editing(source: Path, password: str | None, scratch: Path, max_page
         opened.pdf.close()
         raise LimitExceeded(
             f"the PDF has {len(opened.pages)} pages, more than {max_pages}",
-            limit="max_pages",
+            limit="pages",
             setting=variable("max_pages"),
         )
     return opened

@@ -12,7 +12,7 @@ from docmill.engines.verify.pdfium import PdfPages
 from docmill.errors import EngineFailed
 from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import BMP, JPEG, PDF, TIFF
-from docmill.options import ConvertOptions, PageRanges
+from docmill.options import ConvertOptions
 
 HINT = "set DOCMILL_VERIFY=warn to publish it all the same"
 # Formats of which each frame is a page: of an animation a job may take the first frame only.
@@ -58,7 +58,7 @@ def check_page_count(
     """Raise `EngineFailed` where pages are missing that are not told as failed."""
     if result.failures or any(source.facts.mime_type not in _ALL_PAGES for source in sources):
         return
-    expected = len(PageRanges.parse(asked.pages).select(len(pages))) if asked.pages else len(pages)
+    expected = len(asked.page_numbers(len(pages)))
     # More there may be: qpdf finds pages of a damaged PDF that pdfium, which read the facts, does not. And
     # pdfium believes a page tree that counts three pages and has one.
     if len(result.pages) < expected and not any(_counts_too_many(source) for source in sources):
