@@ -37,7 +37,8 @@ from docmill.pictures import (
     resolution,
 )
 from docmill.png import read_png_header
-from docmill.tiff import Directory, Tiff
+from docmill.tiff import Tiff
+from docmill.tiff_directory import Directory
 from docmill.tiff_tags import Tag
 
 # Descriptions that travel with a page: ImageDescription, Make, Model, DateTime, Artist, Copyright.

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import LimitExceeded
-from docmill.tiff import Directory
+from docmill.tiff_directory import Directory
 from docmill.tiff_tags import Compression, Photometric, Tag
 
 # FillOrder 2: the bits of each byte from the lowest to the highest.
