@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from docmill.documents.background import Background, GrowingHash, Hashing
 from docmill.documents.failures import source_failures
@@ -31,9 +32,10 @@ TEMPORARY_PREFIX = ".docmill-"
 _RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
-class Staged(Protocol):
+class Staged(ABC):
     """Bytes beside their target. As a context it discards itself, unless it was committed."""
 
+    @abstractmethod
     def commit(self) -> PublishedOutput:
         """Give the bytes their name, in a moment and without a gap for readers.
 
@@ -41,14 +43,17 @@ class Staged(Protocol):
         `Destination...` errors; then nothing of this run is left.
         """
 
+    @abstractmethod
     def discard(self) -> None:
         """Remove every trace; after `commit` there is none to remove."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.discard()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import file_sha256, sync_folder, write_all
@@ -17,6 +16,7 @@ from docmill.documents.model import PublishedOutput
 from docmill.documents.publish import (
     TEMPORARY_PREFIX,
     Order,
+    Staged,
     already_exists,
     listing_sha256,
     parse_manifest,
@@ -30,7 +30,7 @@ from docmill.errors import DestinationExists, DestinationForbidden, Phase
 _NEW, _LIST, _OLD = "new", "list", "old"
 
 
-class StagedFolder:
+class StagedFolder(Staged):
     """Files staged in a folder of their own within the target folder.
 
     `new/<name>` are the files of this run, which keep that second name until the end, `old/<name>` is what
@@ -85,14 +85,6 @@ class StagedFolder:
             with suppress(OSError):
                 folder.rmdir()
         self._made = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
 
     def _check_free(self) -> None:
         names = [output.name for output in self._order.outputs] + [self._manifest.name]

@@ -16,8 +16,6 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import (
@@ -97,7 +95,7 @@ def _may_be_of(path: Path, run_id: str) -> bool:
         return exc.errno == errno.ENOTSUP
 
 
-class StagedFile:
+class StagedFile(Staged):
     """One file, staged beside its name. A symbolic link is written through, as `cp` does."""
 
     def __init__(self, order: Order, path: Path, shown: str) -> None:
@@ -144,14 +142,6 @@ class StagedFile:
             with suppress(OSError):
                 self._temporary.unlink()
             self._temporary = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
 
 
 def check_target(path: Path, shown: str) -> None:

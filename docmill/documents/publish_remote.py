@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import CHUNK
@@ -66,7 +65,7 @@ def sweep_remote(location: Location, is_alive: Callable[[str], bool]) -> int:
         return sweep_s3(location, is_alive)
 
 
-class StagedElsewhere:
+class StagedElsewhere(Staged):
     """Outputs for any store of fsspec's: nothing is written before `commit`, and what fails is removed."""
 
     def __init__(self, order: Order, location: Location) -> None:
@@ -101,14 +100,6 @@ class StagedElsewhere:
 
     def discard(self) -> None:
         """Nothing is there before `commit`, and `commit` tidies up after itself."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -9,11 +9,10 @@ marker object (`s3_marker`) says so.
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.model import PublishedOutput
@@ -53,7 +52,7 @@ def check_s3(location: Location, *, overwrite: bool, run_id: str) -> None:
         raise already_exists(location.shown)
 
 
-class _StagedS3(ABC):
+class _StagedS3(Staged):
     """What both kinds share: which keys are written, and what is there already."""
 
     def __init__(self, order: Order, location: Location) -> None:
@@ -77,18 +76,6 @@ class _StagedS3(ABC):
     @abstractmethod
     def _commit(self) -> None:
         """Give the bytes their names."""
-
-    @abstractmethod
-    def discard(self) -> None:
-        """See `publish.Staged`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
 
     def _published_before(self) -> PublishedOutput | None:
         """What this very run has published there before, if it is still there."""
