@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from docmill.documents.local_files import CHUNK
+from docmill.documents.remote import changed_at, open_filesystem
 from docmill.documents.stores import StoredItem
 from docmill.documents.uris import Location
 
@@ -23,8 +23,6 @@ class FsspecStore:
     """The folder at `location` in a store of fsspec's. It writes exclusively among its own threads only."""
 
     def __init__(self, location: Location) -> None:
-        from docmill.documents.remote import open_filesystem
-
         self.url = location.shown
         self._fs, root = open_filesystem(location)
         self._root = root.rstrip("/")
@@ -107,11 +105,6 @@ class FsspecStore:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    """Seconds since 1970, under whichever name the store tells it; now, so never old, where it does not."""
-    for name in ("created", "mtime", "LastModified", "last_modified", "updated", "modify"):
-        value = info.get(name)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return time.time()
+    """Seconds since 1970; now, so never old, where the store does not say."""
+    when = changed_at(info)
+    return time.time() if when is None else when

@@ -6,11 +6,11 @@ import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docmill.documents.failures import source_failures
+from docmill.documents.remote import changed_at
 from docmill.documents.uris import Location, parse_location
 from docmill.errors import InvalidJobData, SourceNotFound
 
@@ -68,7 +68,7 @@ def modified(uri: str) -> float | None:
             if location.is_local:
                 return location.path.stat().st_mtime
             files, path = _open(location)
-            return _time_of(files.info(path))
+            return changed_at(files.info(path))
     except SourceNotFound:
         return None
 
@@ -119,7 +119,7 @@ def _search_store(pattern: str, location: Location) -> Iterator[FoundSource]:
         name = str(entry["name"])
         if entry.get("type") == "file" and not PurePosixPath(name).name.startswith("."):
             relative = PurePosixPath(name[len(root) :].lstrip("/"))
-            yield FoundSource(files.unstrip_protocol(name), relative, _time_of(entry))
+            yield FoundSource(files.unstrip_protocol(name), relative, changed_at(entry))
 
 
 def _open(location: Location) -> tuple[Any, str]:
@@ -135,13 +135,3 @@ def _fixed_part(pattern: str) -> str:
     """The folder above the first wildcard, with its slash: `in/` of `in/**/a*.tif`."""
     wildcard = next(i for i, character in enumerate(pattern) if character in "*?[")
     return pattern[: pattern.rfind("/", 0, wildcard) + 1]
-
-
-def _time_of(entry: dict[str, Any]) -> float | None:
-    for key in ("mtime", "LastModified", "last_modified", "created"):
-        value = entry.get(key)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return None

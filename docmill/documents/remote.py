@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from docmill import __version__
@@ -89,6 +90,17 @@ def _open_fsspec(location: Location) -> Iterator[RemoteSource]:
         raise IsADirectoryError(location.shown)
     with fs.open(path, "rb", cache_type="none") as file:
         yield RemoteSource(iter(lambda: file.read(CHUNK), b""), info.get("size"))
+
+
+def changed_at(info: dict[str, Any]) -> float | None:
+    """When a file of an fsspec store was changed last, in seconds since 1970; None where that is not told."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "modify", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 def open_filesystem(location: Location) -> tuple[Any, str]:
