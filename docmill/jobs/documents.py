@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from docmill import pipeline
@@ -28,12 +27,11 @@ def load_document(
     `DestinationExists` where the id is in use for other content.
     """
     with _loaded(uri, settings, password) as document:
+        cache = DocumentCache(settings.cache_location)
         known = document_id_of(document.uri)
         if known is not None and document_id is None:
-            return DocumentCache(settings.cache_location).get(known)
-        ttl = settings.document_ttl
-        expires = datetime.now(UTC) + timedelta(seconds=ttl) if ttl else None
-        return DocumentCache(settings.cache_location).put(document, document_id=document_id, expires=expires)
+            return cache.get(known)
+        return cache.put(document, document_id=document_id, expires=Workspace(settings).expiry())
 
 
 @contextmanager

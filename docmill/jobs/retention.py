@@ -31,17 +31,14 @@ async def delete_old_jobs(retention: float, *, dry_run: bool = False) -> list[st
     before = datetime.now(UTC) - timedelta(seconds=retention)
     deleted: list[str] = []
     async with get_client() as client:
-        skip = 0
-        while runs := await _ended(client, {"end_time": {"before_": before}}, offset=skip):
-            if dry_run:
-                deleted.extend(run.name for run in runs)
-            else:
-                mine = await _delete(client, runs)
-                deleted.extend(mine)
-            # What could not be deleted, as another cleanup was quicker or the server failed, comes again.
-            skip += len(runs) if dry_run else 0
-            if not dry_run and not mine:
+        while runs := await _ended(
+            client, {"end_time": {"before_": before}}, offset=len(deleted) if dry_run else 0
+        ):
+            mine = [run.name for run in runs] if dry_run else await _delete(client, runs)
+            if not mine:
+                # What could not be deleted, as another cleanup was quicker or the server failed, comes again.
                 break
+            deleted.extend(mine)
     return deleted
 
 

@@ -8,7 +8,6 @@ parent, however that ends.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
 import os
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.errors import PrefectUnavailable
-from docmill.jobs.local import find_running
+from docmill.jobs.local import answers, find_running
 from docmill.settings import Settings
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break
-            if _healthy(self.port):
+            if answers(f"{self.url}/health"):
                 self.ready = True
                 return self.url
             time.sleep(0.05)
@@ -224,17 +223,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/api/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _serve(port: int, parent: int) -> None:
