@@ -35,12 +35,16 @@ class JobErrorMode(IntEnum):
 
 
 class EmptyPageMode(IntEnum):
+    """What becomes of empty pages; docmill keeps them and refuses the others by name."""
+
     NONE = 0
     SKIP = 1
     SKIP_IGNORE_ANNOTATIONS = 2
 
 
 class AnnotationsMode(IntEnum):
+    """Where a viewer's annotations come from; docmill takes NONE and refuses the others by name."""
+
     NONE = 0
     EXTERNAL = 1
     OVERLAY = 2
@@ -48,6 +52,8 @@ class AnnotationsMode(IntEnum):
 
 
 class SvgImagesRecognitionMode(IntEnum):
+    """Whether text in pictures of an SVG is recognised; docmill refuses a job that sets it."""
+
     AUTO = 0
     DISABLED = 1
     ALWAYS = 2

@@ -1,4 +1,4 @@
-"""The names under which Prefect knows docmill's flow and its deployments."""
+"""The names under which Prefect knows docmill's flows and their deployments."""
 
 FLOW_NAME = "convert"
 """The flow of one job, `docmill.flows.convert:convert_document`."""

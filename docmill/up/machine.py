@@ -228,7 +228,7 @@ def _find_postgres(folder: Path, wanted: Database, say: Callable[[str], None]) -
     except MissingExtra as error:
         if wanted is Database.POSTGRES:
             raise
-        # What was measured: DESIGN, 'Facts'.
+        # What was measured: benchmarks/README.md, 'Jobs'.
         say(f"on SQLite, 2 to 3 times slower than PostgreSQL and busy with many jobs at once: {error}")
         return None
     if postgres.user:

@@ -13,8 +13,8 @@ import numpy as np
 from docmill.engines.deflate import Filter
 from docmill.engines.output import deflate
 from docmill.engines.output.page import Bytes, Color, PageImage, bytes_of
+from docmill.png import SIGNATURE
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {
     (Color.GRAY, False): 0,
     (Color.RGB, False): 2,
@@ -31,7 +31,7 @@ _FILTERS_RGB = (Filter.NONE, Filter.SUB, Filter.UP, Filter.AVERAGE)
 def write_png(page: PageImage, path: Path) -> None:
     """Write a page of gray, RGB (both with or without alpha) or palette, up to 16 bits a sample."""
     with path.open("wb") as file:
-        file.write(_SIGNATURE)
+        file.write(SIGNATURE)
         kind = _COLOR_TYPES[page.color, page.alpha]
         _chunk(file, b"IHDR", struct.pack(">IIBBBBB", page.width, page.height, page.bits, kind, 0, 0, 0))
         if page.icc:

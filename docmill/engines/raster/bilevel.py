@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.raster.flate import deflate_bytes
 from docmill.pdf import PdfImage
+from docmill.tiff_tags import Tag
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTE_COUNTS = 273, 278, 279
 # Text comes to less than a hundredth of its bits; from an eighth on Flate may be the smaller one.
 _DITHERED_SHARE = 8
 
@@ -47,9 +47,9 @@ def group4(image: Image.Image) -> bytes:
     # Pillow writes BlackIsZero, where white pixels are the 1 bits that Group 4 codes as black runs.
     buffer = io.BytesIO()
     ImageChops.invert(image).save(
-        buffer, "TIFF", compression="group4", tiffinfo={_ROWS_PER_STRIP: image.height}
+        buffer, "TIFF", compression="group4", tiffinfo={Tag.ROWS_PER_STRIP: image.height}
     )
     with Image.open(buffer) as tiff:
         tags = tiff.tag_v2  # type: ignore[attr-defined]
-        (start,), (size,) = tags[_STRIP_OFFSETS], tags[_STRIP_BYTE_COUNTS]
+        (start,), (size,) = tags[Tag.STRIP_OFFSETS], tags[Tag.STRIP_BYTE_COUNTS]
     return buffer.getvalue()[start : start + size]
