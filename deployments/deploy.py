@@ -72,7 +72,7 @@ async def deploy(pool: str, pool_type: str | None = None) -> list[str]:
             name = f"{deployment.flow_name}/{deployment.name}"
             there = await _find(client, name)
             if there is None:
-                await deployment.apply(work_pool_name=pool)  # type: ignore[misc]
+                await deployment.apply(work_pool_name=pool)  # type: ignore[misc]  # typed as the blocking one
             elif there.version != deployment.version or there.work_pool_name != pool:
                 await _bring_up_to_date(client, there, deployment, flow, pool)
             else:

@@ -199,7 +199,7 @@ class PageText:
             get(text_page, index(end - 1), room.references[2 * i + 1])
         values = room.values(2 * len(spans))
         for i in range(0, len(values), 8):
-            yield tuple(values[i : i + 4]), tuple(values[i + 4 : i + 8])  # type: ignore[misc]
+            yield tuple(values[i : i + 4]), tuple(values[i + 4 : i + 8])  # type: ignore[misc]  # four each
 
     def _has_wide_gaps(self, lines: Sequence[Line]) -> bool:
         long = [line for line in lines if len(line.text) > 2 * PROSE_CHARACTERS]
@@ -263,7 +263,7 @@ class _Room:
         self.references = [ctypes.byref(box) for box in self._boxes]
 
     def values(self, count: int) -> list[float]:
-        values: list[float] = self._floats[: 4 * count].tolist()  # type: ignore[assignment]
+        values: list[float] = self._floats[: 4 * count].tolist()  # type: ignore[assignment]  # cast to "f"
         return values
 
 

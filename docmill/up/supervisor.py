@@ -269,7 +269,7 @@ def spawn(part: Part) -> subprocess.Popen[bytes]:
 
 def _in_child(orphan_signal: int) -> Callable[[], None]:
     # The child needs it, and as another user it may not be able to read Python's modules any more.
-    import ctypes  # noqa: F401
+    import ctypes  # noqa: F401 (for `die_with_parent`)
 
     parent = os.getpid()
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from docmill.engines.base import EngineOptions, PageResult
 from docmill.engines.output.pdf_file import PictureDocument
@@ -80,8 +81,10 @@ class Collector:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
     def add(self, page: MadePage, number: int, place: int) -> None:
         """Take over a page's file: page `number` of the source, the `place`th (from 1) of the output."""

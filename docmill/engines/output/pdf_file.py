@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 
 from docmill.engines.base import PageResult
 from docmill.engines.output.tiff_page import TiffField, TiffPage
@@ -38,8 +39,10 @@ class PictureDocument:
     def __enter__(self) -> PictureDocument:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._pdf.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pdf.__exit__(kind, error, trace)
 
     def add(self, page: TiffPage, result: PageResult) -> None:
         """Take over the only strip of a page from its file, which stays; the page is as large as its result

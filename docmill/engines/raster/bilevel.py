@@ -50,6 +50,6 @@ def group4(image: Image.Image) -> bytes:
         buffer, "TIFF", compression="group4", tiffinfo={Tag.ROWS_PER_STRIP: image.height}
     )
     with Image.open(buffer) as tiff:
-        tags = tiff.tag_v2  # type: ignore[attr-defined]
+        tags = tiff.tag_v2  # type: ignore[attr-defined]  # a TIFF's image has it
         (start,), (size,) = tags[Tag.STRIP_OFFSETS], tags[Tag.STRIP_BYTE_COUNTS]
     return buffer.getvalue()[start : start + size]

@@ -129,7 +129,7 @@ def _inflated(data: Buffer, header: PngHeader) -> Iterator[bytes]:
                     return
         if rows := inflate.flush():
             yield rows
-    except igzip_lib.IsalError:  # type: ignore[misc]
+    except igzip_lib.IsalError:  # type: ignore[misc]  # its stub has an instance
         raise CorruptDocument("the PNG's data is damaged: it cannot be inflated") from None
 
 

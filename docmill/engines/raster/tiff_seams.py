@@ -77,4 +77,4 @@ def _step(above: Image.Image, below: Image.Image) -> int:
     if above.size != below.size:
         return 255
     extrema = ImageChops.difference(above, below).getextrema()
-    return max(int(high) for _, high in extrema)  # type: ignore[misc]
+    return max(int(high) for _, high in extrema)  # type: ignore[misc]  # of several bands

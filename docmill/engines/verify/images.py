@@ -146,7 +146,7 @@ def _is_misread(image: Image.Image) -> bool:
         return "transparency" in image.info and "16B" in str(getattr(image, "tile", ""))
     if image.format != "TIFF":
         return False
-    tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]
+    tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]  # a TIFF's image has it
     bits = tags.get(_BITS, (1,))
     return (
         # Without it, libtiff takes 0 for black.
