@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import TypeVar
 
-from docmill.errors import InvalidJobData, UnsupportedConversion
+from docmill.errors import InvalidJobData, MissingExtra, UnsupportedConversion
 
 W = TypeVar("W", bound=IntEnum)
 
@@ -155,9 +155,25 @@ FORMATS: tuple[Format, ...] = (
 RASTER_SOURCES = frozenset(FORMATS) - {PDF, TEXT, JSON, ZIP}
 """The picture formats; docmill reads all of them."""
 
+# What is read by a package beyond docmill's own dependencies: its name, its module, the extra that brings it.
+_EXTRAS = {HEIC: ("pi-heif", "pi_heif", "heif")}
+
 BY_NAME = {format.name: format for format in FORMATS}
 BY_MIME_TYPE = {format.mime_type: format for format in FORMATS}
 BY_EXTENSION = {extension: format for format in FORMATS for extension in format.extensions}
+
+
+def missing_extra(format: Format) -> MissingExtra | None:
+    """The error that the package which reads a format is not installed; None where nothing is missing."""
+    from importlib.util import find_spec
+
+    package, module, extra = _EXTRAS.get(format, ("", "", ""))
+    if not module or find_spec(module) is not None:
+        return None
+    return MissingExtra(
+        f"reading {format.title} needs {package}, which is not installed",
+        hint=f"pip install 'docmill[{extra}]'",
+    )
 
 
 class Compression(StrEnum):

@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from docmill.engines.registry import conversions, missing, variants
-from docmill.formats import BY_NAME, Format
+from docmill.engines.registry import conversions, variants
+from docmill.formats import BY_NAME, Format, missing_extra
 
 
 @dataclass(slots=True)
 class Row:
-    """What one source format converts to, and what it would convert to if something were installed."""
+    """What one source format converts to, and what is to be installed first."""
 
     to: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -24,11 +24,10 @@ class Row:
 def run(arguments: argparse.Namespace) -> int:
     """Print what converts to what."""
     rows: dict[str, Row] = defaultdict(Row)
-    for source, target, spec in conversions():
+    for source, target in conversions():
         row = rows[source.name]
-        absent = [f"{module} (extra {extra})" if extra else module for module, extra in missing(spec)]
-        if absent:
-            row.missing.extend(f"{target.name}: {name}" for name in absent)
+        if missing := missing_extra(source):
+            row.missing = [str(missing)]
         elif target.name not in row.to:
             row.to.append(target.name)
     if arguments.json:
@@ -47,7 +46,7 @@ def _show(rows: dict[str, Row]) -> None:
         print(_paragraph(BY_NAME[name].title for name in names))
         print(_paragraph(to or ["-"], "    to "))
         for line in absent:
-            print(f"    not installed: {line}")
+            print(f"    {line}")
     targets = [BY_NAME[name] for name in dict.fromkeys(name for row in rows.values() for name in row.to)]
     print("\n--to takes, and a target's ending means:")
     for target in targets:

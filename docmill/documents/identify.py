@@ -12,7 +12,7 @@ from pathlib import Path
 from docmill.bmp import is_bmp, read_bmp_header
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import DocumentFacts, PageFacts, upright_size
-from docmill.formats import BMP, BY_EXTENSION, JPEG, MPO, PNG, TIFF, Format
+from docmill.formats import BMP, BY_EXTENSION, HEIC, JPEG, MPO, PNG, TIFF, Format, missing_extra
 from docmill.jpeg import JpegHeader, is_jpeg, read_jpeg_header
 from docmill.pictures import (
     COLORS,
@@ -245,7 +245,9 @@ def _unknown(head: bytes, name: str) -> DocmillError:
                 f"the file begins as {format.title} but cannot be read", hint="the file seems to be damaged"
             )
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis", b"ftyphevc"):
-        return _heif_unread()
+        return missing_extra(HEIC) or CorruptDocument(
+            "the file begins as HEIC but cannot be read", hint="the file seems to be damaged"
+        )
     for magic, what in _OTHERS:
         if head.startswith(magic):
             return UnknownFormat(f"the content is {what}{claim}", hint=hint)
@@ -265,18 +267,6 @@ def _broken_magics() -> tuple[tuple[bytes, Format], ...]:
         (b"qoif", QOI), (b"\x59\xa6\x6a\x95", SUN), (b"\xff\x4f\xff\x51", J2K),
         (b"\0\0\0\x0cjP  \r\n\x87\n", JP2),
     )  # fmt: skip
-
-
-def _heif_unread() -> DocmillError:
-    from importlib.util import find_spec
-
-    from docmill.errors import MissingExtra
-
-    if find_spec("pi_heif") is None:
-        return MissingExtra(
-            "reading HEIC needs pi-heif, which is not installed", hint="pip install 'docmill[heif]'"
-        )
-    return CorruptDocument("the file begins as HEIC but cannot be read", hint="the file seems to be damaged")
 
 
 def _is_text(head: bytes) -> bool:

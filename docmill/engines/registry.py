@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from docmill.engines.base import Engine
-from docmill.errors import InvalidJobData, MissingExtra, UnsupportedConversion
+from docmill.errors import InvalidJobData, UnsupportedConversion
 from docmill.formats import (
     BITS_PER_PIXEL,
     BMP,
@@ -35,6 +35,7 @@ from docmill.formats import (
     Format,
     Subsampling,
     Target,
+    missing_extra,
 )
 from docmill.options import ConvertOptions
 
@@ -54,8 +55,7 @@ class EngineSpec:
     `COMMON_OPTIONS`; `compressions`, `bits_per_pixel` and `subsampling` what it can be told to write, by
     output format; `raster` the formats of text of which it makes pictures; `archives` if it puts several
     files into one ZIP; `appends` if it writes one file, named after the document, from its beginning to its
-    end, so that it can be read while it grows; `needs` the modules it imports, each with the extra that
-    brings it (empty: a plain dependency).
+    end, so that it can be read while it grows.
     """
 
     name: str
@@ -70,7 +70,6 @@ class EngineSpec:
     raster: frozenset[Format] = frozenset()
     archives: bool = False
     appends: bool = False
-    needs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +219,8 @@ def plan_route(source: str, target: Target, options: ConvertOptions | None = Non
             f"{title} cannot be converted to {target.name}",
             hint=_what_is_possible(format, target, known),
         )
-    for module, extra in missing(spec):
-        raise MissingExtra(
-            f"converting {format.name} to {target.name} needs {module}, which is not installed",
-            hint=f"pip install 'docmill[{extra}]'" if extra else f"pip install {module}",
-        )
+    if missing := missing_extra(format):
+        raise missing
     _refuse_idle_names(target, options)
     step = Step(spec.name, format, target)
     unused = sorted((options or ConvertOptions()).changed().keys() - spec.options - COMMON_OPTIONS)
@@ -280,11 +276,6 @@ def options_for(spec: EngineSpec, options: ConvertOptions) -> ConvertOptions:
     return ConvertOptions(**{name: value for name, value in options.changed().items() if name in names})
 
 
-def missing(spec: EngineSpec) -> list[tuple[str, str]]:
-    """The modules that an engine needs and that are not installed, each with its extra; imports nothing."""
-    return [(module, extra) for module, extra in spec.needs if importlib.util.find_spec(module) is None]
-
-
 def engine_spec(name: str) -> EngineSpec:
     """The engine of that name; raises `KeyError`."""
     return next(spec for spec in ENGINES if spec.name == name)
@@ -296,14 +287,14 @@ def load(name: str) -> Engine:
     return cast(Engine, getattr(importlib.import_module(module), attribute)())
 
 
-def conversions() -> Iterable[tuple[Format, Target, EngineSpec]]:
+def conversions() -> Iterable[tuple[Format, Target]]:
     """Every source and target that some engine takes, for `docmill formats`."""
     for source in FORMATS:
         for spec in ENGINES:
             if source in spec.sources:
                 for target in FORMATS:
                     if target in spec.targets:
-                        yield source, Target(target), spec
+                        yield source, Target(target)
 
 
 def variants(target: Format, source: Format | None = None) -> list[str]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
 from dataclasses import fields
 
-from docmill.errors import EXIT_CODES
+import pytest
+
+from docmill.cli import formats
+from docmill.engines.registry import plan_route
+from docmill.errors import EXIT_CODES, MissingExtra
+from docmill.formats import PDF, Target
 from docmill.options import ConvertOptions
 
 HEAVY = ("prefect", "pydantic", "fsspec", "PIL", "asyncio", "rich", "numpy")
@@ -46,6 +53,23 @@ def test_no_command_shows_the_help(docmill):
 def test_formats_come_from_the_registry(docmill):
     assert "pdf" in json.loads(docmill("formats", "--json").out)["tiff"]["to"]
     assert "TIFF" in docmill("formats").out
+
+
+def test_formats_say_what_is_to_be_installed_first(monkeypatch, capsys):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pi_heif" else found(name))
+
+    formats.run(argparse.Namespace(json=False))
+    text = capsys.readouterr().out
+    formats.run(argparse.Namespace(json=True))
+    rows = json.loads(capsys.readouterr().out)
+
+    wanted = "reading HEIC needs pi-heif, which is not installed (pip install 'docmill[heif]')"
+    assert f"HEIC\n    to -\n    {wanted}\n" in text
+    assert rows["heic"] == {"to": [], "missing": [wanted]}
+    assert "pdf" in rows["avif"]["to"]
+    with pytest.raises(MissingExtra, match="heif"):
+        plan_route("image/heic", Target(PDF))
 
 
 def test_the_light_commands_import_nothing_heavy(docmill, tmp_path):
