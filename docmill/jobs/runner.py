@@ -1,7 +1,8 @@
 """Jobs as a caller sees them: run, query, abort, delete, list and wait by (userToken, jobToken).
 
-Every call comes twice: `query_convert_job_status` blocks, `aquery_convert_job_status` is awaited. Both may be
-used from any number of threads and loops: the Prefect client lives in a loop of the runner's own.
+Every call but `open_document` comes twice: `query_convert_job_status` blocks, `aquery_convert_job_status` is
+awaited. Both may be used from any number of threads and loops: the Prefect client lives in a loop of the
+runner's own.
 
     with StatusJobDataRunner() as runner:
         job = runner.run_convert_job("s3://in/scan.tif", JobData(document_format=DocumentFormat.PDF))

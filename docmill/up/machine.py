@@ -229,7 +229,7 @@ def _find_postgres(folder: Path, wanted: Database, say: Callable[[str], None]) -
         if wanted is Database.POSTGRES:
             raise
         # What was measured: benchmarks/README.md, 'Jobs'.
-        say(f"on SQLite, 2 to 3 times slower than PostgreSQL and busy with many jobs at once: {error}")
+        say(f"on SQLite, several times slower than PostgreSQL and busy with many jobs at once: {error}")
         return None
     if postgres.user:
         say(f"PostgreSQL refuses to run as root, so it runs as the user {postgres.user}, who gets {folder}")
