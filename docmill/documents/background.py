@@ -101,6 +101,7 @@ class GrowingHash:
         self.path = path
         self._snapshot: FileSnapshot | None = None
         self._over = threading.Event()
+        self._stopped = False
         self._background = Background(self._follow, "docmill-hash")
 
     @property
@@ -119,6 +120,7 @@ class GrowingHash:
 
     def stop(self) -> None:
         """Give up; nothing is read any more when this returns."""
+        self._stopped = True
         self._over.set()
         self._background.wait()
 
@@ -127,14 +129,12 @@ class GrowingHash:
         buffer = memoryview(bytearray(_CHUNK))
         while not self.path.exists() and not self._over.wait(pause):
             pause = min(2 * pause, _SELDOM_LOOK)
-        if self._over.is_set() and self._snapshot is None:
+        if self._stopped:
             return ""
         with self.path.open("rb", buffering=0) as file:
-            while True:
+            while not self._stopped:
                 # Asked before the file is read: what is there then is all.
                 over = self._over.is_set()
-                if over and self._snapshot is None:
-                    break
                 if count := file.readinto(buffer):
                     digest.update(buffer[:count])
                     pause = _LOOK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from pathlib import Path
@@ -44,6 +45,15 @@ def test_it_stops_before_its_file_is_whole(tmp_path: Path, written: bool):
         time.sleep(0.01)
     growing.stop()
     assert growing.snapshots == ()
+
+
+def test_it_stops_at_once_though_its_file_is_whole(tmp_path: Path):
+    path = tmp_path / "output"
+    path.touch()
+    os.truncate(path, 1 << 40)  # of zeros, which take no room, and minutes to hash
+    growing = GrowingHash(path)
+    growing.complete()
+    growing.stop()
 
 
 def test_a_file_that_never_came(tmp_path):
