@@ -198,6 +198,7 @@ def chats(out_dir: Path) -> None:
 def logs(out_dir: Path) -> None:
     logging.getLogger("docmill.engines.double").warning("page %d looks odd", 3)
     logging.getLogger("library").error("the tree includes an object")
+    logging.getLogger("library").debug("tag: ImageWidth (256)")
 
 
 def resumes(out_dir: Path) -> Any:

@@ -115,10 +115,10 @@ class _Forward(logging.Handler):
         name, level = record.name, record.levelno
         if not name.startswith("docmill"):
             # What a library has to say of a document, pikepdf of a damaged one for example: docmill tells the
-            # user itself, in its own words.
-            name, level = f"docmill.{name}", logging.DEBUG
-            if level < logging.getLogger().level:
+            # user itself, in its own words. What libraries trace is for their own developers.
+            if level < logging.INFO or logging.getLogger().level > logging.DEBUG:
                 return
+            name, level = f"docmill.{name}", logging.DEBUG
         # Short enough to be one write that nothing of a sibling gets into.
         write_frame(_FRAMES_FD, LOG, [name, level, record.getMessage()[:500]])
 
