@@ -30,6 +30,12 @@ def describe_conversion(converted: Converted) -> str:
     return f"{pages}{failed}, {converted.route}, {converted.seconds:.1f} s"
 
 
+def describe_end(page_count: int, failed: int) -> str:
+    """What a job came to, in a line: `done, 12 pages`, or `done, 2 of 12 pages failed`."""
+    pages = plural(page_count, "page")
+    return f"done, {failed:,} of {pages} failed" if failed else f"done, {pages}"
+
+
 def describe_failure(failure: Mapping[str, Any]) -> str:
     """A page that was left out, in a line: `page 3: its data end early`."""
     page, message = failure.get("page"), str(failure.get("message") or "failed")

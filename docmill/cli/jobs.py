@@ -20,11 +20,11 @@ from docmill.errors import (
     EXIT_CODES,
     EXIT_WITH_ERRORS,
     InvalidJobData,
-    JobNotFound,
     PrefectUnavailable,
 )
 from docmill.jobs.local import DataLock
 from docmill.jobs.server import use_running_api
+from docmill.jobs.tokens import no_such_job
 from docmill.request import ConvertRequest
 from docmill.settings import Settings, expanded
 
@@ -114,7 +114,7 @@ def _status(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings
     user, job = _pair(arguments, settings)
     status = runner.query_convert_job_status(user, job)
     if status is None:
-        raise JobNotFound(f"user {user} has no job {job}", hint="see `docmill jobs`")
+        raise no_such_job(user, job)
     _print_status(status, arguments)
     return 0
 
@@ -159,7 +159,7 @@ def _watch_to_the_end(runner: StatusJobDataRunner, user: str, job: str, argument
     while True:
         status = patiently(lambda: runner.query_convert_job_status(user, job))
         if status is None:
-            raise JobNotFound(f"user {user} has no job {job}", hint="was it deleted?")
+            raise no_such_job(user, job)
         if status.is_completed:
             return _tell_end(status, arguments)
         message = status.job_status_message or ""

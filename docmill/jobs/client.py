@@ -37,7 +37,7 @@ from prefect.states import Cancelled, Cancelling, Scheduled, to_state_create
 
 from docmill.documents.secrets import is_reference
 from docmill.documents.uris import check_document_id, parse_location
-from docmill.errors import InvalidJobData, JobNotFound, JobTokenInUse, PrefectUnavailable
+from docmill.errors import InvalidJobData, JobTokenInUse, PrefectUnavailable
 from docmill.formats import target_from_name
 from docmill.jobs import labels, listing
 from docmill.jobs.background import end_task
@@ -49,7 +49,7 @@ from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.report import Patience
 from docmill.jobs.status import status_from_run, tokens_of
 from docmill.jobs.sweep import Vigil
-from docmill.jobs.tokens import check_tokens, job_key, new_job_token
+from docmill.jobs.tokens import check_tokens, job_key, new_job_token, no_such_job
 from docmill.jobs.waiting import Waiting
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
@@ -134,7 +134,7 @@ class JobClient:
                 # The deployment was made anew since its id was read.
                 self._deployment_id = None
                 run = await self._create_surely(client, job, job_data)
-        if _labels_of(run).fingerprint != labels.fingerprint(job.request, job_data):
+        if labels.JobLabels.read(run.labels or {}).fingerprint != labels.fingerprint(job.request, job_data):
             raise JobTokenInUse(
                 f"the job {job.job_token} of user {job.user_token} is another one",
                 hint="give another jobToken, or delete that job first",
@@ -195,7 +195,7 @@ class JobClient:
             if not (await asyncio.wait([end], timeout=timeout))[0]:
                 raise TimeoutError(f"the job {job_token} is not completed after {timeout:g} s")
             if (ended := end.result()) is None:
-                raise _not_found(user_token, job_token)
+                raise no_such_job(user_token, job_token)
             return self.status(ended)
         finally:
             await end_task(end)
@@ -261,7 +261,7 @@ class JobClient:
     async def _find_or_raise(self, user_token: str, job_token: str) -> FlowRun:
         run = await self.find(user_token, job_token)
         if run is None:
-            raise _not_found(user_token, job_token)
+            raise no_such_job(user_token, job_token)
         return run
 
     async def _new_client(self) -> PrefectClient:
@@ -320,13 +320,6 @@ async def delete_run(client: PrefectClient, flow_run_id: uuid.UUID) -> bool:
     return True
 
 
-def _not_found(user_token: str, job_token: str) -> JobNotFound:
-    return JobNotFound(
-        f"user {user_token} has no job {job_token}",
-        hint="it may have been deleted, or be another user's; see `docmill jobs`",
-    )
-
-
 def _check_text(value: Any) -> None:
     """Refuse what JSON lets through and a database does not, such as a file name that is not UTF-8."""
     match value:
@@ -341,10 +334,6 @@ def _check_text(value: Any) -> None:
         case list() | tuple():
             for item in value:
                 _check_text(item)
-
-
-def _labels_of(run: FlowRun) -> labels.JobLabels:
-    return labels.JobLabels.read(run.labels or {})
 
 
 def _as_flow_run_id(job_token: str) -> uuid.UUID | None:

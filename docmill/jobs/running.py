@@ -28,7 +28,7 @@ from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
-from docmill.wording import label
+from docmill.wording import describe_end, label
 
 log = logging.getLogger(__name__)
 
@@ -193,12 +193,8 @@ async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
 
 def _completed(outcome: ConvertOutcome) -> State[Any]:
     failed = len(outcome.failures)
-    pages = outcome.page_count + failed
-    noun = "page" if pages == 1 else "pages"
-    if failed:
-        message = f"done, {failed} of {pages} {noun} failed"
-        return Completed(name=status.WITH_ERRORS, message=message, data=outcome)
-    return Completed(message=f"done, {pages} {noun}", data=outcome)
+    message = describe_end(outcome.page_count + failed, failed)
+    return Completed(name=status.WITH_ERRORS if failed else None, message=message, data=outcome)
 
 
 async def _ensure_pair(client: PrefectClient, run: FlowRun, default_user: str) -> None:

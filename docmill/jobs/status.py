@@ -12,6 +12,7 @@ from docmill.formats import DocumentFormat, RasterImageFormat, target_for, wire_
 from docmill.jobs.labels import JobLabels, Progress
 from docmill.jobs.models import DEFAULT_JOB_NAME, AnnotationsMode, JobStatus, StatusJobData
 from docmill.targets import last_name
+from docmill.wording import describe_end, plural
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
@@ -109,11 +110,8 @@ def _message(run: FlowRun, kind: str, labels: JobLabels, now: datetime) -> str:
             return "aborting"
         case "CANCELLED":
             return "aborted"
-        case "COMPLETED" if outcome and outcome.failed_pages:
-            failed = f"done, {outcome.failed_pages} of {_pages(outcome.page_count)} failed"
-            return "; ".join([failed, *outcome.notes])
         case "COMPLETED" if outcome:
-            return "; ".join([f"done, {_pages(outcome.page_count)}", *outcome.notes])
+            return "; ".join([describe_end(outcome.page_count, outcome.failed_pages), *outcome.notes])
         case "COMPLETED":
             return "done"
         case _:
@@ -154,7 +152,7 @@ def _errors(run: FlowRun, kind: str, labels: JobLabels) -> list[str]:
             if not outcome or not outcome.failures:
                 return [run.state.message or "some pages failed"]
             beyond = outcome.failed_pages - len(outcome.failures)
-            return [*outcome.failures, *([f"and {_pages(beyond)} more"] if beyond > 0 else [])]
+            return [*outcome.failures, *([f"and {plural(beyond, 'page')} more"] if beyond > 0 else [])]
         case _:
             return []
 
@@ -231,10 +229,6 @@ def _status_time(run: FlowRun, progress: Progress | None) -> str | None:
 
 def _member(enum: type[E], value: Any, default: E) -> E:
     return enum(value) if value in set(enum) else default
-
-
-def _pages(count: int) -> str:
-    return "1 page" if count == 1 else f"{count} pages"
 
 
 def iso_utc(time: datetime) -> str:

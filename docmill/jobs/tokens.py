@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 
-from docmill.errors import InvalidJobData
+from docmill.errors import InvalidJobData, JobNotFound
 
 MAX_TOKEN_CHARACTERS = 256
 
@@ -29,6 +29,14 @@ def check_tokens(user_token: str, job_token: str) -> None:
 def new_job_token() -> str:
     """A job token for a caller that gives none: 32 hexadecimal digits."""
     return uuid.uuid4().hex
+
+
+def no_such_job(user_token: str, job_token: str) -> JobNotFound:
+    """The error that no job answers to the pair, to be raised."""
+    return JobNotFound(
+        f"user {user_token} has no job {job_token}",
+        hint="it may have been deleted, or be another user's; see `docmill jobs`",
+    )
 
 
 def _utf8(name: str, token: str) -> bytes:
