@@ -9,15 +9,13 @@ started otherwise and answers to its own id.
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas import OrchestrationResult
@@ -35,73 +33,24 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.states import Cancelled, Cancelling, Scheduled, to_state_create
 
-from docmill.documents.secrets import is_reference
-from docmill.documents.uris import check_document_id, parse_location
-from docmill.errors import InvalidJobData, JobTokenInUse, PrefectUnavailable
-from docmill.formats import target_from_name
+from docmill.errors import JobTokenInUse, PrefectUnavailable
 from docmill.jobs import labels, listing
 from docmill.jobs.background import end_task
 from docmill.jobs.failures import prefect_failures
-from docmill.jobs.listing import STATES, JobFilter, JobPage
+from docmill.jobs.listing import JobFilter, JobPage
 from docmill.jobs.local import find_running
-from docmill.jobs.models import JobData, StatusJobData
+from docmill.jobs.models import StatusJobData
 from docmill.jobs.names import FLOW_NAME
 from docmill.jobs.report import Patience
 from docmill.jobs.status import status_from_run, tokens_of
+from docmill.jobs.submission import Submission
 from docmill.jobs.sweep import Vigil
-from docmill.jobs.tokens import check_tokens, job_key, new_job_token, no_such_job
+from docmill.jobs.tokens import job_key, no_such_job
 from docmill.jobs.waiting import Waiting
-from docmill.request import ConvertRequest
 from docmill.settings import Settings
-from docmill.wording import label
-
-__all__ = ["STATES", "JobClient", "JobFilter", "JobPage", "Submission"]
 
 _FLOW = FlowFilter(name=FlowFilterName(any_=[FLOW_NAME]))
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CREATE_PAUSES = (0.5, 1.0, 2.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A job as it is to be submitted."""
-
-    request: ConvertRequest
-    job_data: JobData
-    user_token: str
-    job_token: str
-
-    @classmethod
-    def of(cls, request: ConvertRequest, job: JobData, user_token: str, job_token: str | None) -> Self:
-        """Check all that is to be stored; a job token that is not given is a new one.
-
-        Raises `InvalidJobData` for tokens and document ids beyond the limits, a secret in a URI, text that no
-        database takes.
-        """
-        job_token = new_job_token() if job_token is None else job_token
-        check_tokens(user_token, job_token)
-        for uri in (*request.sources, request.target or "."):
-            if not is_reference(uri):
-                parse_location(uri)
-        if request.output_document_id is not None:
-            check_document_id(request.output_document_id)
-        _check_text([request.to_dict(), job.to_wire()])
-        return cls(request, job, user_token, job_token)
-
-    @property
-    def run_name(self) -> str:
-        """What the UI calls the job: `scan.tif -> pdf`, behind its own name where it has one."""
-        words = label(self.request)
-        return f"{self.job_data.job_name}: {words}" if self.job_data.job_name else words
-
-    @property
-    def tags(self) -> list[str]:
-        """What a person filters by in the UI: the user and the output format."""
-        name = self.request.to or (self.request.target or "").rpartition(".")[2]
-        try:
-            return [labels.user_tag(self.user_token), f"to:{target_from_name(name).format.name}"]
-        except InvalidJobData:
-            return [labels.user_tag(self.user_token)]
 
 
 class JobClient:
@@ -318,22 +267,6 @@ async def delete_run(client: PrefectClient, flow_run_id: uuid.UUID) -> bool:
     except ObjectNotFound:
         return False
     return True
-
-
-def _check_text(value: Any) -> None:
-    """Refuse what JSON lets through and a database does not, such as a file name that is not UTF-8."""
-    match value:
-        case str():
-            if "\0" in value or _SURROGATE.search(value):
-                raise InvalidJobData(
-                    f"{value!r} holds a NUL character or half of a surrogate pair",
-                    hint="file names must be UTF-8",
-                )
-        case dict():
-            _check_text([*value, *value.values()])
-        case list() | tuple():
-            for item in value:
-                _check_text(item)
 
 
 def _as_flow_run_id(job_token: str) -> uuid.UUID | None:

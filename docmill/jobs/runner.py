@@ -23,10 +23,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from docmill.jobs.background import BackgroundLoop
-from docmill.jobs.client import JobClient, JobFilter, JobPage, Submission
+from docmill.jobs.client import JobClient
+from docmill.jobs.listing import JobFilter, JobPage
 from docmill.jobs.mapping import request_from_job_data
 from docmill.jobs.models import JobData, RunConvertJobResult, StatusJobData
 from docmill.jobs.names import DEPLOYMENT
+from docmill.jobs.submission import Submission
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
@@ -181,10 +183,10 @@ class StatusJobDataRunner:
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
-        """Jobs from the newest: of one user, in one state (`docmill.jobs.client.STATES`), due after a time.
+        """Jobs from the newest: of one user, in one state (`docmill.jobs.listing.STATES`), due after a time.
 
-        A time without a zone is local. A page has at most `limit` jobs; its `cursor`, if
-        any, gets the next one.
+        A time without a zone is local. A page has at most `limit` jobs; its `cursor`, if any, gets the next
+        one. Raises `InvalidJobData` for a state, limit or cursor that is none.
         """
         return self._wait_for(self.alist_convert_jobs(user_token, state, since, limit, cursor))
 
