@@ -34,6 +34,10 @@ class Cause:
     hint: str = ""
 
 
+class UnknownScheme(Exception):
+    """There is no store for the scheme of a URI."""
+
+
 def classify(exc: BaseException) -> Cause | None:
     """What `exc` means; None where it is none of the known ways of failing, so a defect."""
     code = store_code(exc)
@@ -188,7 +192,7 @@ def _of_library(exc: BaseException) -> Cause | None:
             return Cause(kind, why.format(words=_words(exc)), hint)
     if isinstance(exc, ImportError):
         return Cause(Kind.MISSING_EXTRA, _words(exc), "install the package that this store needs")
-    if isinstance(exc, ValueError) and "Protocol not known" in str(exc):
+    if isinstance(exc, UnknownScheme):
         return Cause(Kind.INVALID, "no store is known by this scheme", "check the URI")
     return None
 

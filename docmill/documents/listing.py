@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from docmill.documents.failures import source_failures
-from docmill.documents.remote import changed_at
+from docmill.documents.remote import changed_at, open_filesystem
 from docmill.documents.uris import Location, parse_location
 from docmill.errors import InvalidJobData, SourceNotFound
 
@@ -67,7 +66,7 @@ def modified(uri: str) -> float | None:
         with source_failures(location.shown):
             if location.is_local:
                 return location.path.stat().st_mtime
-            files, path = _open(location)
+            files, path = open_filesystem(location)
             return changed_at(files.info(path))
     except SourceNotFound:
         return None
@@ -105,10 +104,10 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 
 
 def _search_store(pattern: str, location: Location) -> Iterator[FoundSource]:
-    files, path = _open(location)
+    files, path = open_filesystem(location)
     if glob.has_magic(path):
         found = files.glob(path, detail=True)
-        root = files._strip_protocol(_fixed_part(pattern))
+        root = _fixed_part(path)
         entries = [found[name] for name in sorted(found)]
     elif pattern.endswith("/") or files.isdir(path):
         root, entries = path, sorted(files.ls(path, detail=True), key=lambda entry: str(entry["name"]))
@@ -120,15 +119,6 @@ def _search_store(pattern: str, location: Location) -> Iterator[FoundSource]:
         if entry.get("type") == "file" and not PurePosixPath(name).name.startswith("."):
             relative = PurePosixPath(name[len(root) :].lstrip("/"))
             yield FoundSource(files.unstrip_protocol(name), relative, changed_at(entry))
-
-
-def _open(location: Location) -> tuple[Any, str]:
-    import fsspec
-
-    files, path = fsspec.core.url_to_fs(location.uri)
-    # A listing that another run made may be old by now.
-    files.invalidate_cache()
-    return files, str(path)
 
 
 def _fixed_part(pattern: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from docmill import __version__
+from docmill.documents.causes import UnknownScheme
 from docmill.documents.local_files import CHUNK
 from docmill.documents.model import LoadLimits
 from docmill.documents.s3 import S3, SCHEMES, split
@@ -104,8 +105,15 @@ def changed_at(info: dict[str, Any]) -> float | None:
 
 
 def open_filesystem(location: Location) -> tuple[Any, str]:
-    """The fsspec file system of `location` and the path in it; never one that remembers listings."""
+    """The fsspec file system of `location` and the path in it; never one that remembers listings.
+
+    Raises `UnknownScheme`, or `ImportError` where the package of the store is missing.
+    """
     import fsspec
 
+    try:
+        fsspec.get_filesystem_class(location.scheme)
+    except ValueError:
+        raise UnknownScheme(location.scheme) from None
     fs, path = fsspec.core.url_to_fs(location.uri, use_listings_cache=False)
     return fs, str(path)

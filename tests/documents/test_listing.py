@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
-from docmill.errors import InvalidJobData
+from docmill.errors import InvalidJobData, SourceNotFound
 
 
 @pytest.fixture
@@ -65,6 +65,24 @@ def test_in_a_store(s3_url: str) -> None:
     assert [str(source.relative) for source in find_sources([f"{s3_url}/"])] == ["a.tif", "b.png"]
     assert modified(f"{s3_url}/a.tif") is not None
     assert modified(f"{s3_url}/none.tif") is None
+
+
+def test_a_pattern_in_a_store_of_fsspecs() -> None:
+    import fsspec
+
+    for name in ("in/a.tif", "in/sub/c.tif", "in/b.png"):
+        fsspec.filesystem("memory").pipe(f"/listing/{name}", b"x")
+    found = find_sources(["memory://listing/in/**/*.tif"])
+    assert [str(source.relative) for source in found] == ["a.tif", "sub/c.tif"]
+    assert [source.uri for source in found] == [
+        "memory:///listing/in/a.tif",
+        "memory:///listing/in/sub/c.tif",
+    ]
+
+
+def test_a_store_that_nobody_knows() -> None:
+    with pytest.raises(SourceNotFound, match="no store is known by this scheme"):
+        find_sources(["nosuch://bucket/*.tif"])
 
 
 def test_outputs_lie_as_their_sources_and_never_collide() -> None:
