@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from docmill import targets, wording
 from docmill.documents.model import CachedDocument, KnownDigest, LoadedDocument, LoadLimits
-from docmill.documents.secrets import SecretResolver
 from docmill.documents.uris import document_id_of, parse_location
 from docmill.engines.base import EngineOptions, MergeSource, Progress
 from docmill.engines.registry import Route, plan_merge, plan_route
@@ -63,7 +62,6 @@ def convert_document(
     *,
     observer: Observer | None = None,
     abort: AbortFlag | None = None,
-    secrets: SecretResolver | None = None,
     before_commit: Callable[[], None] = lambda: None,
 ) -> ConvertOutcome:
     """Run a whole job, without Prefect: caching goes on in a thread of its own while this one converts.
@@ -72,7 +70,7 @@ def convert_document(
     Raises `DocmillError` with the phase in which it came up; nothing is left at the destination then.
     """
     observer = observer or Silent()
-    work = Workspace(settings, secrets=secrets or SecretResolver())
+    work = Workspace(settings)
     started = time.monotonic()
     documents: list[LoadedDocument] = []
     caching: list[Background[CachedDocument]] = []

@@ -68,7 +68,6 @@ class PngHeader:
     dpi_x: float
     dpi_y: float
     aspect: float
-    frames: int
     idat: tuple[tuple[int, int], ...]
     ends: bool
 
@@ -141,7 +140,6 @@ def read_png_header(data: Buffer) -> PngHeader:
     exif = read_exif(first.get(b"eXIf") or _raw_profile(texts))
     orientation = exif.orientation if exif.orientation != 1 else _xmp_orientation(texts)
     gamma = int.from_bytes(first.get(b"gAMA", b"")[:4], "big") / 100_000
-    animation = first.get(b"acTL", b"")
     return PngHeader(
         width=width,
         height=height,
@@ -158,7 +156,6 @@ def read_png_header(data: Buffer) -> PngHeader:
         dpi_x=_dpi(density[0]) if density[2] else exif.dpi_x,
         dpi_y=_dpi(density[1]) if density[2] else exif.dpi_y,
         aspect=plausible_aspect(*density[:2]),
-        frames=max(1, int.from_bytes(animation[:4], "big")) if len(animation) == 8 else 1,
         idat=tuple(idat),
         ends=ends,
     )

@@ -61,11 +61,6 @@ class DocumentCache:
         self._scratch = scratch
         self._shown = f"the document cache {self._store.url}"
 
-    @property
-    def url(self) -> str:
-        """Where the cache is, without secrets."""
-        return self._store.url
-
     def put(
         self,
         doc: LoadedDocument,

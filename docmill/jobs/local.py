@@ -42,6 +42,7 @@ class Running:
 
 
 NOTE, LOCK = "up.json", "up.lock"
+ANSWER_SECONDS = 5.0
 
 
 def find_running(settings: Settings) -> str | None:
@@ -52,12 +53,12 @@ def find_running(settings: Settings) -> str | None:
     return running.api_url if answers(f"{running.api_url}/health") else None
 
 
-def answers(url: str, timeout: float = 5.0) -> bool:
-    """Whether an `http://host:port/path` gives 200."""
+def answers(url: str) -> bool:
+    """Whether an `http://host:port/path` gives 200, within a few seconds."""
     import http.client
 
     host, _, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host, timeout=timeout)
+    connection = http.client.HTTPConnection(host, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", f"/{path}")
         return connection.getresponse().status == 200

@@ -97,13 +97,13 @@ class Sweeper:
         return self._patience.dead
 
 
-async def sweep_once(patience: Patience | None = None, *, reruns: bool = True) -> list[FlowRun]:
+async def sweep_once(patience: Patience | None = None) -> list[FlowRun]:
     """`Sweeper.sweep` for whoever does not keep sweeping; returns the runs that were found dead.
 
     Takes a moment where every run has moved lately, and `patience.dead` where one has not, to be sure of it.
     """
     patience = patience or Patience(Settings.from_env().contact_timeout)
-    sweeper = Sweeper(patience, reruns=reruns)
+    sweeper = Sweeper(patience)
     await sweeper.sweep()
     async with get_client() as client:
         runs = await unfinished_runs(client, _WITH_PROCESS)

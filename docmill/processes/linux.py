@@ -13,6 +13,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 # glibc's malloc.h; the threshold is the largest that it takes.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = 256 << 20, 32 << 20
+_KILL_SECONDS = 2.0
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -64,9 +65,9 @@ def kill_orphans(spared: set[int]) -> bool:
     return left
 
 
-def kill_children(patience: float = 2.0) -> None:
-    """Kill all descendants of this process, down to the last, or as many as can be killed in that time."""
-    deadline = time.monotonic() + patience
+def kill_children() -> None:
+    """Kill all descendants of this process, down to the last, or as many as can be killed in two seconds."""
+    deadline = time.monotonic() + _KILL_SECONDS
     while kill_orphans(set()) and time.monotonic() < deadline:
         time.sleep(0.0005)
 

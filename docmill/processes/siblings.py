@@ -35,12 +35,12 @@ _AHEAD = 2
 @overload
 def map_in_children(
     function: Callable[[T], R], items: Sequence[T], *, workers: int,
-    page: Callable[[T], int] | None = None, doing: str = "converting", errors: Literal["raise"] = "raise",
+    page: Callable[[T], int] | None = None, errors: Literal["raise"] = "raise",
 ) -> Iterator[R]: ...
 @overload
 def map_in_children(
     function: Callable[[T], R], items: Sequence[T], *, workers: int,
-    page: Callable[[T], int] | None = None, doing: str = "converting", errors: Literal["yield"],
+    page: Callable[[T], int] | None = None, errors: Literal["yield"],
 ) -> Iterator[R | DocmillError]: ...
 # fmt: on
 def map_in_children(
@@ -49,7 +49,6 @@ def map_in_children(
     *,
     workers: int,
     page: Callable[[T], int] | None = None,
-    doing: str = "converting",
     errors: Literal["raise", "yield"] = "raise",
 ) -> Iterator[R | DocmillError]:
     """Yield `function(item)` in the order of `items`, worked out in up to `workers` forked processes.
@@ -67,7 +66,7 @@ def map_in_children(
     if errors == "raise" and (workers <= 1 or len(items) <= 1):
         outcomes = (_outcome(function, item, page) for item in items)
     else:
-        outcomes = _Pool(function, items, max(1, min(workers, len(items))), page, doing).outcomes()
+        outcomes = _Pool(function, items, max(1, min(workers, len(items))), page).outcomes()
     with contextlib.closing(outcomes):
         for outcome in outcomes:
             if not isinstance(outcome, _Failed):
@@ -103,13 +102,11 @@ class _Pool(Generic[T, R]):
         items: Sequence[T],
         workers: int,
         page: Callable[[T], int] | None,
-        doing: str,
     ) -> None:
         self.function = function
         self.items = items
         self.workers = workers
         self.page = page
-        self.doing = doing
         self.todo = deque(range(len(items)))
         self.done: dict[int, R | _Failed] = {}
         self.siblings: list[_Sibling] = []
@@ -159,7 +156,7 @@ class _Pool(Generic[T, R]):
         if sibling.assigned:
             index = sibling.assigned.popleft()
             number = self.page(self.items[index]) if self.page else None
-            self.done[index] = _Failed(death(code, applied(), self.doing, number))
+            self.done[index] = _Failed(death(code, applied(), "converting", number))
         self.todo.extendleft(reversed(sibling.assigned))
 
 

@@ -71,10 +71,6 @@ class ImagePages:
         except _UNREADABLE:
             return None
 
-    def frame_count(self) -> int:
-        """Pages in all."""
-        return len(self._paths) if len(self._paths) > 1 else getattr(self._frame(0), "n_frames", 1)
-
     def resolution(self, index: int) -> tuple[float, float] | None:
         """Pixels per inch of a frame, where the file names them."""
         dpi = self._frame(index).info.get("dpi")
