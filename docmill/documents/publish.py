@@ -10,8 +10,6 @@ neither is the output. A missing folder is made, with its parents; the folder of
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from abc import ABC, abstractmethod
@@ -20,10 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from docmill.documents.background import Background, GrowingHash, Hashing
 from docmill.documents.failures import source_failures
+from docmill.documents.manifest import ListedFile, Manifest
 from docmill.documents.model import FileSnapshot, PublishedOutput
 from docmill.documents.uris import parse_location
 from docmill.errors import DestinationExists, InvalidJobData, Phase
@@ -78,18 +77,18 @@ class Order:
     @property
     def sha256(self) -> str:
         """Of the single output, or of the lines `<sha256>  <name>`."""
-        if self.manifest is None:
-            return self.outputs[0].sha256
-        return listing_sha256([(output.name, output.sha256) for output in self.outputs])
+        return self.outputs[0].sha256 if self.manifest is None else self.listed.sha256
 
     @property
     def size(self) -> int:
-        return sum(output.size for output in self.outputs)
+        """The bytes of all outputs."""
+        return self.listed.size
 
-    def manifest_content(self) -> bytes:
-        files = [{"name": o.name, "size": o.size, "sha256": o.sha256} for o in self.outputs]
-        values = {"docmill_manifest": 1, "run_id": self.run_id, "sha256": self.sha256, "files": files}
-        return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
+    @property
+    def listed(self) -> Manifest:
+        """The outputs as a manifest lists them."""
+        files = (ListedFile(output.name, output.size, output.sha256) for output in self.outputs)
+        return Manifest(self.run_id, tuple(files))
 
 
 class Preparation:
@@ -158,16 +157,14 @@ def stage(
     *,
     overwrite: bool,
     run_id: str,
-    many: bool | None = None,
     document_name: str = "",
     allow_non_atomic: bool = False,
     prepared: Preparation | None = None,
 ) -> Staged:
     """Bring `outputs` beside `target`, a path or URI, for the run `run_id`; `prepared` if they have been.
 
-    `many` says that the output is of a file a page, also if it has one page only; by default it is if there
-    is more than one. `document_name` names the manifest (`<document name>.manifest.json`; by default the
-    first output's name less its number).
+    More than one get a manifest, which `document_name` names: `<document name>.manifest.json`, or by default
+    the first output's name less its number.
 
     What `run_id` itself has published there before is not written again (`already_there`), as after a crash
     between publishing and saying so. Raises `InvalidJobData`, `DestinationExists`, `DestinationForbidden`,
@@ -176,7 +173,7 @@ def stage(
     location = parse_location(target)
     if prepared is None or not prepared.is_of(outputs):
         prepared = prepare(outputs, target)
-    order = _order(prepared.outputs(), many, document_name, overwrite, run_id)
+    order = _order(prepared.outputs(), document_name, overwrite, run_id)
     if location.is_local:
         from docmill.documents.publish_local import stage_local
 
@@ -212,7 +209,6 @@ def publish(
     *,
     overwrite: bool,
     run_id: str,
-    many: bool | None = None,
     document_name: str = "",
     allow_non_atomic: bool = False,
 ) -> PublishedOutput:
@@ -222,7 +218,6 @@ def publish(
         target,
         overwrite=overwrite,
         run_id=run_id,
-        many=many,
         document_name=document_name,
         allow_non_atomic=allow_non_atomic,
     ) as staged:
@@ -257,44 +252,23 @@ def run_of(temporary: str) -> str | None:
 
 
 def already_exists(shown: str) -> DestinationExists:
+    """The error that a name is taken, to be raised."""
     return DestinationExists(
         f"'{shown}' exists already", hint="choose another name, or allow overwriting", phase=Phase.PUBLISH
     )
 
 
-def parse_manifest(content: bytes) -> dict[str, Any] | None:
-    """The values of a manifest; None if it is none of docmill's."""
-    try:
-        values: dict[str, Any] = json.loads(content)
-        for file in values["files"]:
-            # Somebody may have written it: it must lead nowhere else.
-            if Path(file["name"]).name != file["name"] or {"size", "sha256"} - file.keys():
-                return None
-        return values if isinstance(values["run_id"], str) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def listing_sha256(files: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in files)
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _order(
-    outputs: tuple[Output, ...], many: bool | None, document_name: str, overwrite: bool, run_id: str
-) -> Order:
+def _order(outputs: tuple[Output, ...], document_name: str, overwrite: bool, run_id: str) -> Order:
     if not outputs:
         raise ValueError("there is nothing to publish")
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} does not fit into a file name")
     names = [output.name for output in outputs]
     manifest = None
-    if many or (many is None and len(outputs) > 1):
+    if len(outputs) > 1:
         manifest = _manifest_name(names, document_name)
         if len({*names, manifest}) <= len(names):
             raise InvalidJobData("two of the outputs have the same name", phase=Phase.PUBLISH)
-    elif len(outputs) > 1:
-        raise ValueError("several outputs are many")
     return Order(outputs, manifest, overwrite, run_id)
 
 

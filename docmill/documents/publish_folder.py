@@ -8,18 +8,16 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import file_sha256, sync_folder, write_all
+from docmill.documents.manifest import ListedFile, Manifest
 from docmill.documents.model import PublishedOutput
 from docmill.documents.publish import (
     TEMPORARY_PREFIX,
     Order,
     Staged,
     already_exists,
-    listing_sha256,
-    parse_manifest,
     run_of,
     temporary_name,
 )
@@ -45,7 +43,7 @@ class StagedFolder(Staged):
         self._manifest = self._folder / order.manifest
         self._staging: Staging | None = None
         self._made = _make_folder(self._folder, self._shown)
-        self._there = _published_before(self._folder, self._manifest, order.run_id)
+        self._there = _published_before(self._manifest, order.run_id)
         if self._there is not None:
             return
         try:
@@ -60,7 +58,7 @@ class StagedFolder(Staged):
 
     def commit(self) -> PublishedOutput:
         if self._there is not None:
-            return self._published(self._there["files"], already_there=True)
+            return self._published(self._there, already_there=True)
         staging = self._staging
         if staging is None:
             raise RuntimeError("this output was discarded")
@@ -72,8 +70,7 @@ class StagedFolder(Staged):
             raise
         staging.remove()
         self._staging, self._made = None, []
-        files = [{"name": o.name, "size": o.size, "sha256": o.sha256} for o in self._order.outputs]
-        return self._published(files, already_there=False)
+        return self._published(self._order.listed, already_there=False)
 
     def discard(self) -> None:
         if self._staging is not None:
@@ -106,7 +103,7 @@ class StagedFolder(Staged):
         refuse_folder(self._manifest)
         fd = os.open(staging / _LIST / self._manifest.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            write_all(fd, self._order.manifest_content())
+            write_all(fd, self._order.listed.to_json())
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -133,12 +130,12 @@ class StagedFolder(Staged):
             with suppress(FileNotFoundError):
                 (self._folder / name).rename(staging / _OLD / name)
 
-    def _published(self, files: list[dict[str, Any]], *, already_there: bool) -> PublishedOutput:
+    def _published(self, manifest: Manifest, *, already_there: bool) -> PublishedOutput:
         return PublishedOutput(
             uri=self._folder.as_uri() + "/",
-            files=tuple((self._folder / file["name"]).as_uri() for file in files),
-            size=sum(file["size"] for file in files),
-            sha256=listing_sha256([(file["name"], file["sha256"]) for file in files]),
+            files=tuple((self._folder / file.name).as_uri() for file in manifest.files),
+            size=manifest.size,
+            sha256=manifest.sha256,
             already_there=already_there,
             manifest=self._manifest.as_uri(),
         )
@@ -159,6 +156,7 @@ class Staging:
             (self.path / name).mkdir()
 
     def remove(self) -> None:
+        """Remove the folder, and let go of its lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
@@ -212,6 +210,7 @@ def take_back(staging: Path) -> None:
 
 
 def refuse_folder(path: Path) -> None:
+    """Raise `DestinationForbidden` where a folder has the name that an output is to get."""
     if path.is_dir():
         raise DestinationForbidden(
             f"'{path}' is a folder, in the way of an output",
@@ -237,32 +236,32 @@ def _make_folder(folder: Path, shown: str) -> list[Path]:
     return missing
 
 
-def _published_before(folder: Path, manifest: Path, run_id: str) -> dict[str, Any] | None:
-    """The manifest, if this run has published it and its files are still what it says."""
-    values = _read_manifest(manifest)
-    if values is None or values["run_id"] != run_id:
+def _published_before(path: Path, run_id: str) -> Manifest | None:
+    """The manifest at `path`, if this run has published it and its files are still what it says."""
+    manifest = _read_manifest(path)
+    if manifest is None or manifest.run_id != run_id:
         return None
-    return values if len(_unchanged(manifest)) == len(values["files"]) else None
+    return manifest if len(_unchanged(path)) == len(manifest.files) else None
 
 
-def _unchanged(manifest: Path) -> list[str]:
-    """The files that a manifest lists and that still are what it says."""
-    values = _read_manifest(manifest)
-    if values is None:
+def _unchanged(path: Path) -> list[str]:
+    """The files that the manifest at `path` lists and that still are what it says."""
+    manifest = _read_manifest(path)
+    if manifest is None:
         return []
-    return [file["name"] for file in values["files"] if _is_file(manifest.with_name(file["name"]), file)]
+    return [file.name for file in manifest.files if _is_file(path.with_name(file.name), file)]
 
 
-def _is_file(path: Path, file: dict[str, Any]) -> bool:
+def _is_file(path: Path, file: ListedFile) -> bool:
     try:
-        return path.stat().st_size == int(file["size"]) and file_sha256(path) == str(file["sha256"])
+        return path.stat().st_size == file.size and file_sha256(path) == file.sha256
     except OSError:
         return False
 
 
-def _read_manifest(manifest: Path) -> dict[str, Any] | None:
+def _read_manifest(path: Path) -> Manifest | None:
     try:
-        return parse_manifest(manifest.read_bytes())
+        return Manifest.from_json(path.read_bytes())
     except OSError:
         return None
 

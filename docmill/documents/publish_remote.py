@@ -137,7 +137,7 @@ class StagedElsewhere(Staged):
                     _copy(source, target)
             if self._order.manifest is not None:
                 written.append(self._order.manifest)
-                self._fs.pipe_file(self._path(self._order.manifest), self._order.manifest_content())
+                self._fs.pipe_file(self._path(self._order.manifest), self._order.listed.to_json())
         except BaseException:
             for name in written:
                 with suppress(Exception):

@@ -12,17 +12,15 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
 
 from docmill.documents.failures import destination_failures
+from docmill.documents.manifest import ListedFile, Manifest
 from docmill.documents.model import PublishedOutput
 from docmill.documents.publish import (
     Order,
     Output,
     Staged,
     already_exists,
-    listing_sha256,
-    parse_manifest,
     temporary_name,
 )
 from docmill.documents.s3 import PART_BYTES, S3, Upload, at_once, split
@@ -71,7 +69,7 @@ class _StagedS3(Staged):
             return self._there
         with destination_failures(self._shown):
             self._commit()
-        return self._published()
+        return self._published(self._order.listed, already_there=False)
 
     @abstractmethod
     def _commit(self) -> None:
@@ -80,23 +78,21 @@ class _StagedS3(Staged):
     def _published_before(self) -> PublishedOutput | None:
         """What this very run has published there before, if it is still there."""
         if self._manifest is not None:
-            values = self._read_manifest(self._manifest)
-            if values is None or values["run_id"] != self._order.run_id:
+            manifest = self._read_manifest(self._manifest)
+            if manifest is None or manifest.run_id != self._order.run_id:
                 return None
-            if not all(
-                self._is_mine(self._folder + file["name"], file["sha256"]) for file in values["files"]
-            ):
+            if not all(self._is_mine(self._folder + file.name, file.sha256) for file in manifest.files):
                 return None
-            return self._published(values["files"], already_there=True)
+            return self._published(manifest, already_there=True)
         found = self._s3.head(self._keys[0])
         if found is None or found.metadata.get(RUN) != self._order.run_id or SHA256 not in found.metadata:
             return None
-        file = {"name": "", "size": found.size, "sha256": found.metadata[SHA256]}
-        return self._published([file], already_there=True)
+        file = ListedFile(self._order.outputs[0].name, found.size, found.metadata[SHA256])
+        return self._published(Manifest(self._order.run_id, (file,)), already_there=True)
 
-    def _read_manifest(self, key: str) -> dict[str, Any] | None:
+    def _read_manifest(self, key: str) -> Manifest | None:
         try:
-            return parse_manifest(b"".join(self._s3.get(key)[1]))
+            return Manifest.from_json(b"".join(self._s3.get(key)[1]))
         except FileNotFoundError:
             return None
 
@@ -132,20 +128,15 @@ class _StagedS3(Staged):
     def _uri(self, key: str) -> str:
         return f"s3://{self._s3.bucket}/{key}"
 
-    def _published(
-        self, files: list[dict[str, Any]] | None = None, *, already_there: bool = False
-    ) -> PublishedOutput:
-        if files is None:
-            files = [{"name": o.name, "size": o.size, "sha256": o.sha256} for o in self._order.outputs]
-        size = sum(file["size"] for file in files)
+    def _published(self, listed: Manifest, *, already_there: bool) -> PublishedOutput:
         if self._manifest is None:
-            uri = self._uri(self._keys[0])
-            return PublishedOutput(uri, (uri,), size, files[0]["sha256"], already_there=already_there)
+            uri, sha256 = self._uri(self._keys[0]), listed.files[0].sha256
+            return PublishedOutput(uri, (uri,), listed.size, sha256, already_there=already_there)
         return PublishedOutput(
             uri=self._uri(self._folder),
-            files=tuple(self._uri(self._folder + file["name"]) for file in files),
-            size=size,
-            sha256=listing_sha256([(file["name"], file["sha256"]) for file in files]),
+            files=tuple(self._uri(self._folder + file.name) for file in listed.files),
+            size=listed.size,
+            sha256=listed.sha256,
             already_there=already_there,
             manifest=self._uri(self._manifest),
         )
@@ -233,8 +224,8 @@ class StagedUploads(_StagedS3):
 
     def _set_aside(self, marker: Marker, manifest: str) -> None:
         """Keep what this run replaces; take away the old manifest, and what only that lists."""
-        values = self._read_manifest(manifest)
-        listed = [self._folder + file["name"] for file in values["files"]] if values else []
+        old = self._read_manifest(manifest)
+        listed = [self._folder + file.name for file in old.files] if old else []
         keys = list(dict.fromkeys([*self._keys, *listed, manifest]))
         found = at_once(self._s3.head, keys, _FILES_AT_ONCE)
         replaced = [key for key, there in zip(keys, found, strict=True) if there is not None]
@@ -248,7 +239,7 @@ class StagedUploads(_StagedS3):
         with self._writing(key, self._order.sha256):
             self._s3.put(
                 key,
-                self._order.manifest_content(),
+                self._order.listed.to_json(),
                 exclusive=not self._order.overwrite,
                 metadata=self._metadata(self._order.sha256),
                 media_type="application/json",

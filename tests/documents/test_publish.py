@@ -310,9 +310,11 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path) -> None:
         "-o size=1m",
         """
 (folder / "old.pdf").write_bytes(b"old")
-for target, many in (("x.pdf", False), ("old.pdf", False), ("pages/", True)):
+second = out.with_name("second.pdf")
+second.write_bytes(b"second")
+for target, outputs in (("x.pdf", [out]), ("old.pdf", [out]), ("pages/", [second, out])):
     try:
-        publish([out], f"{folder}/{target}", overwrite=True, run_id="run-1", many=many)
+        publish(outputs, f"{folder}/{target}", overwrite=True, run_id="run-1")
     except Exception as exc:
         print(type(exc).__name__, exc.message)
 print(sorted(path.name for path in folder.rglob("*")), (folder / "old.pdf").read_bytes())
