@@ -11,7 +11,7 @@ from docmill.errors import CorruptDocument
 
 Buffer = bytes | mmap
 
-_INCHES_PER_METRE = 0.0254
+_METRES_PER_INCH = 0.0254
 _FILE_HEADER = 14
 _CORE = 12  # the header of OS/2 1.x and Windows 2
 _OS2_V2 = frozenset({16, 64})
@@ -149,7 +149,7 @@ def _palette(data: Buffer, start: int, count: int, entry: int, pixels: int) -> b
 
 
 def _dpi(per_metre: int) -> float:
-    dpi = per_metre * _INCHES_PER_METRE
+    dpi = per_metre * _METRES_PER_INCH
     whole = round(dpi)
     # 300 dpi is stored as 11811 pixels a metre.
     return 0.0 if not 1 < dpi < 100_000 else float(whole) if abs(dpi - whole) < 0.02 else dpi

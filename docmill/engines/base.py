@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from docmill.formats import Target
 from docmill.options import ConvertOptions
 
+# The size in points of a blank page in the place of one whose own size cannot be read.
+A4 = (595.276, 841.89)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.png_rows import samples
-from docmill.engines.raster.source import RESUME_HINT
+from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
@@ -26,12 +26,9 @@ from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import JP2, PNG, TIFF
 from docmill.jp2 import read_jp2
-from docmill.options import Frames
 from docmill.pictures import (
-    check_page_count,
     check_pixels,
     decoding,
-    frame_count,
     open_picture,
     picture_exif,
     resolution,
@@ -46,7 +43,7 @@ _TEXTS = (270, 271, 272, 306, 315, 33432)
 _ORIENTATION = 274
 # Those of PNG's text chunks that are descriptions as well, by their keywords (PNG, third edition, 11.3.3.2).
 _PNG_TEXTS = {"Title": 270, "Description": 270, "Author": 315, "Copyright": 33432}
-TRANSPOSES = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -89,14 +86,11 @@ class PictureFile:
             self.count = len(self._tiff)
         else:
             image = self._open.enter_context(open_picture(path))
-            with decoding():
-                frames = options.options.frames
-                count = frame_count(image, every_frame=frames is Frames.ALL)
-            self.count = 1 if frames is Frames.FIRST else count
-            check_page_count(self.count, options.max_pages)
+            self.count = count_pages(image, options)
         self.damage = self._tiff.damage if self._is_tiff else None
 
     def close(self) -> None:
+        """Close the file."""
         self._open.close()
 
     def frame(self, number: int, *, salvage: bool = False) -> Frame:
@@ -107,7 +101,7 @@ class PictureFile:
         try:
             return self._frame(number, truncated=False)
         except CorruptDocument as error:
-            damage = error if error.page else _on_page(error, number, "" if salvage else RESUME_HINT)
+            damage = error if error.page else on_page(error, number, "" if salvage else RESUME_HINT)
             if not salvage:
                 raise damage from error
             try:
@@ -212,10 +206,6 @@ class PictureFile:
         return None
 
 
-def _on_page(error: CorruptDocument, number: int, hint: str) -> CorruptDocument:
-    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)
-
-
 def _seek_directory(image: Any, directory: Directory, number: int) -> None:
     """Go to the directory's frame: Pillow counts thumbnails too, which are no pages."""
     tag = Tag.TILE_OFFSETS if Tag.TILE_OFFSETS in directory else Tag.STRIP_OFFSETS
@@ -263,8 +253,8 @@ def _wide_png(path: Path) -> NDArray[np.uint16] | None:
 
 
 def _turn(frame: Frame, orientation: int) -> None:
-    if orientation in TRANSPOSES:
-        frame.image = frame.image.transpose(TRANSPOSES[orientation])
+    if orientation in _TRANSPOSES:
+        frame.image = frame.image.transpose(_TRANSPOSES[orientation])
         if frame.wide is not None:
             frame.wide = turn(frame.wide, orientation)
 

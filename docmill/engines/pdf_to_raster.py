@@ -14,7 +14,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
-from docmill.engines.base import EngineOptions, EngineResult, PageResult, Progress
+from docmill.engines.base import A4, EngineOptions, EngineResult, PageResult, Progress
 from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
@@ -36,8 +36,6 @@ _WHOLE_PIXELS = 40_000_000
 # Bands end where JPEG's blocks and TIFF's strips do.
 _BAND_STEP = 64
 _WHITE = 0xFFFFFFFF
-# A page whose size cannot be read is blank in A4.
-_A4 = (595.276, 841.89)
 
 
 class PdfToRaster:
@@ -102,7 +100,7 @@ class _Renderer:
         known = pdfium.FPDF_GetPageSizeByIndexF(self._open(), number - 1, size)
         unit = self.units.get(number - 1, 1.0)
         points = size.width * unit, size.height * unit
-        image = self._image(number, points if known and size.width > 0 else _A4)
+        image = self._image(number, points if known and size.width > 0 else A4)
         tops = range(0, image.height, image.band_rows)
         image.bands = (
             np.full((min(image.band_rows, image.height - top), image.row_bytes), 0xFF, np.uint8)

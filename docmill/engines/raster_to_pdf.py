@@ -9,14 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
+from docmill.engines.base import A4, EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.raster.source import PageSource, PageWork
 from docmill.engines.raster.sources import open_pages
 from docmill.errors import DocmillError
 from docmill.options import BadPage, OnError
 from docmill.pdf import PdfImage, PdfPage, PdfWriter
-
-_A4 = (595.276, 841.89)
 
 
 class RasterToPdf:
@@ -81,7 +79,7 @@ def _blank(source: Path, number: int, options: EngineOptions) -> PdfPage:
         with closing(PictureFile(source, options)) as pictures:
             width, height = pictures.size_pt(number)
     except DocmillError:
-        width, height = _A4
+        width, height = A4
     white = PdfImage(1, 1, 1, b"/DeviceGray", (b"\x80",))
     return PdfPage(white, width, height, how="blank, since the page failed")
 

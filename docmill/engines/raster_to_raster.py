@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
+from docmill.engines.base import A4, EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.frames import PictureFile
 from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
@@ -82,7 +82,7 @@ class _Maker:
         try:
             size = self.pictures.size_pt(number)
         except CorruptDocument:
-            size = (595.276, 841.89)
+            size = A4
         dpi = self.options.options.dpi or self.options.default_dpi
         width, height = self.box.fit(*size) if self.box else (round(side * dpi / _POINTS) for side in size)
         bits = 1 if self.plan.bits == 1 else 8

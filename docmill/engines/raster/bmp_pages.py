@@ -13,6 +13,7 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.raster.bmp_decode import decode_bmp
 from docmill.engines.raster.decoded import decoded_page
 from docmill.engines.raster.picture_pages import PicturePages
+from docmill.engines.raster.source import on_page
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import upright_size
 from docmill.pdf import PdfPage
@@ -52,7 +53,7 @@ class BmpPages:
             with decoding():
                 image = decode_bmp(self._data, header)
         except CorruptDocument as error:
-            raise CorruptDocument(f"page 1: {error.message}", hint=error.hint, page=1) from None
+            raise on_page(error, 1) from None
         default = options.options.dpi or options.default_dpi
         width_pt, height_pt = upright_size(image.size, (header.dpi_x, header.dpi_y), 1, default)
         return partial(

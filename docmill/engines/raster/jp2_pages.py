@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, icc_fits
 from docmill.engines.raster.picture_pages import PicturePages
+from docmill.engines.raster.source import on_page
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jp2 import CODESTREAM, GRAY, SRGB, Jp2, read_jp2, wrapped
@@ -40,13 +42,10 @@ class Jp2Pages:
         except CorruptDocument as error:
             # OpenJPEG decodes what there is of a codestream and does not tell that there should be more.
             if job.on_error is not OnError.RESUME:
-                raise CorruptDocument(f"page 1: {error.message}", hint=error.hint, page=1) from None
+                raise on_page(error, 1) from None
             page = self._decoded()
             made = page() if callable(page) else page
-            damage = CorruptDocument(f"page 1: {error.message}", hint=error.hint, page=1)
-            return PdfPage(
-                made.image, made.width_pt, made.height_pt, made.orientation, made.how, made.damage or damage
-            )
+            return replace(made, damage=made.damage or on_page(error, 1))
         check_pixels(picture.width, picture.height, self._options.max_page_pixels)
         if job.quality is not None or not _fits_pdf(picture):
             return self._decoded()

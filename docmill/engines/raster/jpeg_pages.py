@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits
-from docmill.engines.raster.source import RESUME_HINT, page_size
+from docmill.engines.raster.source import RESUME_HINT, on_page, page_size
 from docmill.errors import CorruptDocument, DocmillError, UnsupportedConversion
 from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
 from docmill.jpeg_check import end_of_image
@@ -46,7 +47,7 @@ class JpegPages:
         try:
             header = read_jpeg_header(self._data, start)
         except CorruptDocument as error:
-            raise _on_page(error, number) from None
+            raise on_page(error, number) from None
         check_pixels(header.width, header.height, self._options.max_page_pixels, page=number)
         if header.bits not in (8,) or "hierarchical" in header.process:
             raise UnsupportedConversion(
@@ -113,7 +114,7 @@ class _Picture:
 
     def _partly(self, error: CorruptDocument) -> PdfPage:
         if self.options.options.on_error is not OnError.RESUME:
-            raise _on_page(error, self.number, hint=RESUME_HINT) from None
+            raise on_page(error, self.number, RESUME_HINT) from None
         width_pt, height_pt = self._size()
         page = decoded_page(
             self._decode(_EOI),
@@ -124,14 +125,7 @@ class _Picture:
             options=self.options,
             icc_profile=self._profile(),
         )
-        return PdfPage(
-            page.image,
-            width_pt,
-            height_pt,
-            page.orientation,
-            page.how,
-            damage=_on_page(error, self.number),
-        )
+        return replace(page, damage=on_page(error, self.number))
 
     def _is_whole_without_end(self) -> bool:
         """Whether only EOI is missing: what is put in its place then changes no pixel.
@@ -200,7 +194,3 @@ def _decode_array(header: JpegHeader) -> bytes:
 
 def _what(header: JpegHeader) -> str:
     return f"{header.bits} bit samples" if header.bits != 8 else f"{header.process} coding"
-
-
-def _on_page(error: CorruptDocument, number: int, hint: str = "") -> CorruptDocument:
-    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)

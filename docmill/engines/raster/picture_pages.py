@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
-from docmill.engines.raster.source import RESUME_HINT
+from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
-from docmill.options import Frames, OnError
+from docmill.options import OnError
 from docmill.pdf import PdfPage
 from docmill.pictures import (
-    check_page_count,
     check_pixels,
     decoding,
-    frame_count,
     open_picture,
     picture_exif,
     picture_format,
@@ -41,11 +39,7 @@ class PicturePages:
         self._path = path
         self._open = ExitStack()
         self._image = self._open.enter_context(open_picture(path))
-        with decoding():
-            frames = options.options.frames
-            count = frame_count(self._image, every_frame=frames is Frames.ALL)
-        self._count = 1 if frames is Frames.FIRST else count
-        check_page_count(self._count, options.max_pages)
+        self._count = count_pages(self._image, options)
 
     def __len__(self) -> int:
         return self._count
@@ -57,7 +51,7 @@ class PicturePages:
                 pixels = self._decode(number)
         except CorruptDocument as error:
             if not resume:
-                raise _on_page(error, number, RESUME_HINT) from None
+                raise on_page(error, number, RESUME_HINT) from None
             return self._partly(number, error)
         return self._work(pixels, "decoded")
 
@@ -84,7 +78,7 @@ class PicturePages:
                 image.seek(number - 1)
             image.load()
             page = self._work(image, "decoded in part")()
-        return replace(page, damage=_on_page(error, number))
+        return replace(page, damage=on_page(error, number))
 
     def _work(self, image: Image.Image, how: str) -> Callable[[], PdfPage]:
         orientation = picture_exif(image).orientation
@@ -99,7 +93,3 @@ class PicturePages:
             how=f"{how} from {picture_format(image).title}",
             options=self._options,
         )
-
-
-def _on_page(error: CorruptDocument, number: int, hint: str = "") -> CorruptDocument:
-    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)

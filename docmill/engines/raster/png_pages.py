@@ -18,7 +18,7 @@ from docmill.engines.raster import png_rows
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits, soft_mask
 from docmill.engines.raster.flate import deflate_bytes
 from docmill.engines.raster.png_color import color_space
-from docmill.engines.raster.source import RESUME_HINT, page_size
+from docmill.engines.raster.source import RESUME_HINT, on_page, page_size
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.options import Alpha, OnError
 from docmill.pdf import PdfImage, PdfPage
@@ -52,7 +52,7 @@ class PngPages:
             png_rows.check(self._data, header)
         except CorruptDocument as error:
             if job.on_error is not OnError.RESUME:
-                raise CorruptDocument(f"page 1: {error.message}", hint=RESUME_HINT, page=1) from None
+                raise on_page(error, 1, RESUME_HINT) from None
             return self._partly(error)
         if job.quality is not None or (header.has_alpha and job.alpha is Alpha.WHITE):
             return self._decoded
@@ -125,8 +125,7 @@ class PngPages:
         else:
             rows = png_rows.salvage(self._data, self._header)
             page = self._page(self._image(deflate_bytes(rows), predictor=True), "decoded in part as Flate")
-        damage = CorruptDocument(f"page 1: {error.message}", hint=error.hint, page=1)
-        return replace(page, damage=damage)
+        return replace(page, damage=on_page(error, 1))
 
     def _image(self, data: Iterator[bytes] | tuple[bytes, ...], *, predictor: bool) -> PdfImage:
         """The image of PNG rows, or without `predictor` of bare samples without their alpha."""

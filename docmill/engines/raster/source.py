@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from docmill.engines.base import EngineOptions
-from docmill.errors import DocmillError
+from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jpeg import JpegHeader
+from docmill.options import Frames
 from docmill.pdf import PdfPage
+from docmill.pictures import check_page_count, decoding, frame_count
 from docmill.png import PngHeader
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # What to do about a page that decodes in part.
 RESUME_HINT = "--on-error resume converts what can be decoded"
@@ -25,6 +30,24 @@ def page_size(header: JpegHeader | PngHeader, options: EngineOptions) -> tuple[f
         options.options.dpi or options.default_dpi,
         header.aspect,
     )
+
+
+def on_page(error: CorruptDocument, number: int, hint: str = "") -> CorruptDocument:
+    """The same damage, told of page `number`; `hint` instead of its own, where given."""
+    return CorruptDocument(f"page {number}: {error.message}", hint=hint or error.hint, page=number)
+
+
+def count_pages(image: Image.Image, options: EngineOptions) -> int:
+    """The frames of an open picture that the job takes for pages.
+
+    Raises `CorruptDocument` where they cannot be counted, `LimitExceeded` where there are too many.
+    """
+    frames = options.options.frames
+    with decoding():
+        count = frame_count(image, every_frame=frames is Frames.ALL)
+    count = 1 if frames is Frames.FIRST else count
+    check_page_count(count, options.max_pages)
+    return count
 
 
 PageWork = Callable[[], PdfPage]
