@@ -132,27 +132,6 @@ def decoding(*, truncated: bool = False) -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def check_pixels(width: int, height: int, max_page_pixels: int, *, page: int = 1) -> None:
-    """Raise `LimitExceeded` where a page has more pixels than the installation allows."""
-    if width * height > max_page_pixels:
-        raise LimitExceeded(
-            f"page {page} has {width} x {height} pixels; at most {max_page_pixels} are allowed",
-            limit="page pixels",
-            setting="DOCMILL_MAX_PAGE_PIXELS",
-            page=page,
-        )
-
-
-def check_page_count(count: int, max_pages: int) -> None:
-    """Raise `LimitExceeded` where a document has more pages than the installation allows."""
-    if count > max_pages:
-        raise LimitExceeded(
-            f"the document has {count} pages; at most {max_pages} are allowed",
-            limit="pages",
-            setting="DOCMILL_MAX_PAGES",
-        )
-
-
 def picture_format(image: Image.Image) -> Format:
     """The format of an open picture; JPEG 2000 is told apart as file or bare codestream."""
     if image.format == "JPEG2000" and getattr(image, "codec", "jp2") == "j2k":

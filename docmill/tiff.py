@@ -23,6 +23,7 @@ from types import TracebackType
 
 from docmill.errors import CorruptDocument, LimitExceeded
 from docmill.facts import PageFacts
+from docmill.settings import variable
 from docmill.tiff_directory import DAMAGED, Directory
 
 MAX_PAGES = 100_000
@@ -140,7 +141,7 @@ class Tiff:
             seen.add(offset)
             if len(seen) > max_pages:
                 raise LimitExceeded(
-                    f"the document has over {max_pages} pages", limit="pages", setting="DOCMILL_MAX_PAGES"
+                    f"the document has over {max_pages} pages", limit="pages", setting=variable("max_pages")
                 )
             try:
                 directory = self._read_directory(offset, number)

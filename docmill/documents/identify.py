@@ -14,17 +14,16 @@ from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import DocumentFacts, PageFacts, upright_size
 from docmill.formats import BMP, BY_EXTENSION, HEIC, JPEG, MPO, PNG, TIFF, Format, missing_extra
 from docmill.jpeg import JpegHeader, is_jpeg, read_jpeg_header
+from docmill.page_limits import check_page_count, check_pixels
 from docmill.pictures import (
     COLORS,
     bits_per_pixel,
-    check_page_count,
-    check_pixels,
     frame_count,
     open_picture,
     picture_exif,
     picture_format,
     resolution,
-)  # fmt: skip
+)
 from docmill.png import is_png, read_png_header
 from docmill.tiff import page_facts
 

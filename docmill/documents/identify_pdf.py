@@ -14,8 +14,8 @@ from typing import Any
 from docmill.errors import CorruptDocument
 from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import PDF
+from docmill.page_limits import check_page_count
 from docmill.pdfium import encoded, library, open_error
-from docmill.pictures import check_page_count
 from docmill.user_unit import user_units
 
 _PDFIUM = library()

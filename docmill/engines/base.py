@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from docmill.errors import LimitExceeded
 from docmill.formats import Target
 from docmill.options import ConvertOptions
+from docmill.settings import variable
 
 # The size in points of a blank page in the place of one whose own size cannot be read.
 A4 = (595.276, 841.89)
@@ -63,6 +65,21 @@ class EngineOptions:
     password: str | None = field(default=None, repr=False)
     encrypt_user_password: str | None = field(default=None, repr=False)
     encrypt_owner_password: str | None = field(default=None, repr=False)
+
+    def page_numbers(self, page_count: int) -> list[int]:
+        """The pages to convert of a document of so many, from 1 and in the order asked for.
+
+        Raises `InvalidJobData` where one is beyond the last, and `LimitExceeded` where they are too many, as
+        of a job that asks for a page more than once.
+        """
+        numbers = self.options.page_numbers(page_count)
+        if len(numbers) > self.max_pages:
+            raise LimitExceeded(
+                f"{len(numbers)} pages are to be converted; at most {self.max_pages} are allowed",
+                limit="pages",
+                setting=variable("max_pages"),
+            )
+        return numbers
 
 
 # How a note begins that tells of a PDF that was mended: what it looked like before is then no measure.

@@ -26,13 +26,8 @@ from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import JP2, PNG, TIFF
 from docmill.jp2 import read_jp2
-from docmill.pictures import (
-    check_pixels,
-    decoding,
-    open_picture,
-    picture_exif,
-    resolution,
-)
+from docmill.page_limits import check_pixels
+from docmill.pictures import decoding, open_picture, picture_exif, resolution
 from docmill.png import read_png_header
 from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory

@@ -29,10 +29,9 @@ from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair
 from docmill.engines.pdf_edit.saving import SaveOptions, save, set_metadata
 from docmill.engines.pdf_edit.selection import select_pages
 from docmill.engines.pdf_edit.sizes import rotation, shown_size
-from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
+from docmill.errors import CorruptDocument, DocmillError
 from docmill.formats import PDF
 from docmill.options import BadPage, OnError, PageNames
-from docmill.settings import variable
 
 # Files that are cut from one source at a time: each opens it again, in time that grows with its pages.
 _SPLIT_AT_ONCE = 64
@@ -109,7 +108,7 @@ class _Job:
 
     def run(self, opened: OpenedPdf, lost_by_rewriting: list[str]) -> EngineResult:
         asked = self._options.options
-        numbers = _numbers(opened, self._options)
+        numbers = self._options.page_numbers(len(opened.pages))
         numbers, failures = self._without_lost_pages(opened, numbers)
         notes = [*opened.notes, *lost_by_rewriting]
         lost = {failure.page for failure in failures}
@@ -193,17 +192,6 @@ class _Job:
     def _percent(self, count: int) -> Callable[[int], None]:
         self._progress(Progress(1, count))
         return lambda percent: self._progress(Progress(max(1, count * percent // 100), count))
-
-
-def _numbers(opened: OpenedPdf, options: EngineOptions) -> list[int]:
-    numbers = options.options.page_numbers(len(opened.pages))
-    if len(numbers) > options.max_pages:
-        raise LimitExceeded(
-            f"{len(numbers)} pages are to be written, more than {options.max_pages}",
-            limit="pages",
-            setting=variable("max_pages"),
-        )
-    return numbers
 
 
 def _lost_by_rewriting(opened: OpenedPdf, options: EngineOptions) -> list[str]:

@@ -24,7 +24,7 @@ from docmill.engines.pdfium_document import open_pdf, repair_notes, selected_pag
 from docmill.errors import CorruptDocument
 from docmill.formats import PDF
 from docmill.options import PixelBox
-from docmill.pictures import check_pixels
+from docmill.page_limits import check_pixels
 from docmill.user_unit import user_units
 
 _POINTS = 72

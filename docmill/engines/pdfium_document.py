@@ -11,9 +11,8 @@ from pathlib import Path
 import pypdfium2
 
 from docmill.engines.base import EngineOptions
-from docmill.errors import CorruptDocument, LimitExceeded
+from docmill.errors import CorruptDocument
 from docmill.pdfium import open_error
-from docmill.settings import variable
 
 # Where readers look for a PDF's header, and for the place of its cross-reference table.
 _HEAD = 1024
@@ -50,14 +49,7 @@ def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> l
     count = len(document)
     if not count:
         raise CorruptDocument("the PDF has no pages", hint="it is damaged beyond what can be repaired")
-    pages = options.options.page_numbers(count)
-    if len(pages) > options.max_pages:
-        raise LimitExceeded(
-            f"the PDF has {len(pages)} pages to convert, more than {options.max_pages}",
-            limit="pages",
-            setting=variable("max_pages"),
-        )
-    return pages
+    return options.page_numbers(count)
 
 
 def repair_notes(source: Path) -> tuple[str, ...]:

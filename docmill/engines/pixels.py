@@ -22,7 +22,7 @@ from docmill.engines.raster.decoded import icc_fits
 from docmill.errors import UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PDF, PNG, TIFF, WEBP, Compression, Format
 from docmill.options import Alpha, PixelBox
-from docmill.pictures import check_pixels
+from docmill.page_limits import check_pixels
 
 # What undoes the turn of an Orientation is the turn of this one.
 _UNDONE_BY = {6: 8, 8: 6}

@@ -39,7 +39,7 @@ def _convert(
     resume = job.on_error is OnError.RESUME
     if pages.damage and not resume:
         raise pages.damage
-    numbers = job.page_numbers(len(pages))
+    numbers = options.page_numbers(len(pages))
     results: list[PageResult] = []
     failures: list[PageFailure] = []
     first_error: DocmillError | None = None

@@ -20,7 +20,7 @@ from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import JPEG
 from docmill.options import OnError, PixelBox
-from docmill.pictures import check_pixels
+from docmill.page_limits import check_pixels
 
 _POINTS = 72
 # Options that leave the pixels of a JPEG as they are.
@@ -39,7 +39,7 @@ class RasterToRaster:
         try:
             if pictures.damage and not resume:
                 raise pictures.damage
-            numbers = options.options.page_numbers(pictures.count)
+            numbers = options.page_numbers(pictures.count)
             maker = _Maker(source, pictures, options)
             result = convert_pages(numbers, maker.make, maker.blank, out_dir, options, progress)
         finally:

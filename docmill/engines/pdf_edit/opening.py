@@ -14,9 +14,9 @@ from pikepdf import Array, Dictionary, Name
 from docmill.engines.base import DAMAGED
 from docmill.engines.pdf_edit.encrypted_files import decrypt_attachments, drop_attachments
 from docmill.engines.pdfium_document import load_pdf, open_pdf
-from docmill.errors import CorruptDocument, LimitExceeded, PasswordWrong
+from docmill.errors import CorruptDocument, PasswordWrong
+from docmill.page_limits import check_page_count
 from docmill.qpdf import open_with_qpdf
-from docmill.settings import variable
 
 
 @dataclass(slots=True)
@@ -48,11 +48,7 @@ def open_for_editing(source: Path, password: str | None, scratch: Path, max_page
         opened = _rebuilt_by_pdfium(source, password, scratch, error)
     if len(opened.pages) > max_pages:
         opened.pdf.close()
-        raise LimitExceeded(
-            f"the PDF has {len(opened.pages)} pages, more than {max_pages}",
-            limit="pages",
-            setting=variable("max_pages"),
-        )
+        check_page_count(len(opened.pages), max_pages)
     return opened
 
 

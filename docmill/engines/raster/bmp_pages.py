@@ -16,8 +16,9 @@ from docmill.engines.raster.picture_pages import PicturePages
 from docmill.engines.raster.source import on_page
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
 from docmill.facts import upright_size
+from docmill.page_limits import check_pixels
 from docmill.pdf import PdfPage
-from docmill.pictures import check_pixels, decoding, open_picture
+from docmill.pictures import decoding, open_picture
 
 if TYPE_CHECKING:
     from docmill.engines.raster.source import PageSource

@@ -15,8 +15,9 @@ from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jp2 import CODESTREAM, GRAY, SRGB, Jp2, read_jp2, wrapped
 from docmill.options import OnError
+from docmill.page_limits import check_pixels
 from docmill.pdf import PdfImage, PdfPage
-from docmill.pictures import check_pixels, open_picture, resolution
+from docmill.pictures import open_picture, resolution
 
 _PART = 1 << 20
 

@@ -16,8 +16,9 @@ from docmill.errors import CorruptDocument, DocmillError, UnsupportedConversion
 from docmill.jpeg import JpegHeader, adobe_segment, copied_segments, read_jpeg_header
 from docmill.jpeg_check import end_of_image
 from docmill.options import OnError
+from docmill.page_limits import check_pixels
 from docmill.pdf import PdfImage, PdfPage
-from docmill.pictures import check_pixels, decoding
+from docmill.pictures import decoding
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,15 +15,9 @@ from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.options import OnError
+from docmill.page_limits import check_pixels
 from docmill.pdf import PdfPage
-from docmill.pictures import (
-    check_pixels,
-    decoding,
-    open_picture,
-    picture_exif,
-    picture_format,
-    resolution,
-)  # fmt: skip
+from docmill.pictures import decoding, open_picture, picture_exif, picture_format, resolution
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -21,8 +21,9 @@ from docmill.engines.raster.png_color import color_space
 from docmill.engines.raster.source import RESUME_HINT, on_page, page_size
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.options import Alpha, OnError
+from docmill.page_limits import check_pixels
 from docmill.pdf import PdfImage, PdfPage
-from docmill.pictures import check_pixels, decoding
+from docmill.pictures import decoding
 from docmill.png import GRAY_ALPHA, PALETTE, RGB_ALPHA, PngHeader, read_png_header
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jpeg import JpegHeader
 from docmill.options import Frames
+from docmill.page_limits import check_page_count
 from docmill.pdf import PdfPage
-from docmill.pictures import check_page_count, decoding, frame_count
+from docmill.pictures import decoding, frame_count
 from docmill.png import PngHeader
 
 if TYPE_CHECKING:

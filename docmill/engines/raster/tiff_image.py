@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import LimitExceeded
+from docmill.page_limits import check_pixels
 from docmill.tiff_directory import Directory
 from docmill.tiff_tags import Compression, Photometric, Tag
 
@@ -141,13 +142,7 @@ def read_image(directory: Directory, options: EngineOptions) -> TiffImage:
     """
     width, height = directory.width, directory.height
     page = directory.number_of_page
-    if width * height > options.max_page_pixels:
-        raise LimitExceeded(
-            f"page {page} has {width} x {height} pixels, more than the {options.max_page_pixels} allowed",
-            limit="page pixels",
-            setting="DOCMILL_MAX_PAGE_PIXELS",
-            page=page,
-        )
+    check_pixels(width, height, options.max_page_pixels, page=page)
     bits, samples = directory.bits_per_sample, directory.samples_per_pixel
     if not 1 <= bits <= 64 or not 1 <= samples <= 64:
         raise directory.corrupt(f"it has {samples} samples of {bits} bits a pixel")
