@@ -14,14 +14,13 @@ from docmill.formats import (
     DocumentFormat,
     RasterImageFormat,
     Target,
-    target_of_document_format,
-    target_of_raster_format,
 )
 from docmill.jobs.document_options import options_of_document
 from docmill.jobs.models import AnnotationsMode, EmptyPageMode, JobData, JobErrorMode
 from docmill.options import ConvertOptions, OnError, PageNames
 from docmill.request import ConvertRequest
 from docmill.settings import expanded
+from docmill.wire_formats import target_of_document_format, target_of_raster_format
 
 HONOURED = frozenset(
     {

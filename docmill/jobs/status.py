@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from docmill.documents.uris import document_id_of
 from docmill.errors import EngineCrashed, InvalidJobData, JobAborted, error_from_dict
-from docmill.formats import DocumentFormat, RasterImageFormat, target_for, wire_formats
+from docmill.formats import DocumentFormat, RasterImageFormat, target_for
 from docmill.jobs.labels import JobLabels, Progress
 from docmill.jobs.models import DEFAULT_JOB_NAME, AnnotationsMode, JobStatus, StatusJobData
 from docmill.targets import last_name
+from docmill.wire_formats import wire_formats
 from docmill.wording import describe_end, plural
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from reportlab.pdfgen import canvas
 from docmill.engines.base import EngineOptions, EngineResult
 from docmill.engines.registry import load, plan_merge, plan_route
 from docmill.errors import InvalidJobData, UnsupportedConversion
-from docmill.formats import RasterImageFormat, target_from_name, target_of_raster_format
+from docmill.formats import RasterImageFormat, target_from_name
 from docmill.options import ConvertOptions
+from docmill.wire_formats import target_of_raster_format
 
 RASTER_PDFS = [format for format in RasterImageFormat if format.name.startswith("RAS_PDF") and format != 188]
 FILTERS = {
