@@ -17,18 +17,12 @@ from typing import Any, TypeVar
 import pypdfium2.raw as pdfium
 
 from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
+from docmill.engines.text_lines import BREAK, shown, touching_joined, without_breaks
 from docmill.errors import CorruptDocument
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]
 
-# What pdfium puts for a hyphen that breaks a word at the end of a line.
-BREAK = "\ufffe"
-# Stand in for a line break (two characters) that pdfium sees within a line: between two letters that touch,
-# and between two words.
-_NO_BREAK = "\0\0"
-_NO_BREAK_SPACE = " \x1f"
-_STAND_INS = dict.fromkeys(map(ord, "\0\x1f"))
 _LINE = re.compile(rf"[^\r\n{BREAK}]+{BREAK}?|{BREAK}")
 _WORD = re.compile(r"\S+")
 _SPACES = re.compile(r"(?<=\S)\s+(?=\S)")
@@ -36,6 +30,8 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
 # A gap this wide, in heights of the line, may be the white between two columns.
 _WIDE = 0.9
+# Boxes of a page of text that are asked for at a time: the ends of its lines.
+_USUAL_BOXES = 128
 # Lines of a page that are looked at for such a gap; the rest only where one of these has it.
 _SAMPLE = 3
 
@@ -62,6 +58,7 @@ class PageText:
 
     def __init__(self, document: Any, number: int, unit: float = 1.0) -> None:
         self._unit = unit
+        self._boxes = _Room(_USUAL_BOXES)
         self._page = pdfium.FPDF_LoadPage(document, number - 1)
         if not self._page:
             raise CorruptDocument(f"page {number} cannot be read", page=number)
@@ -101,7 +98,7 @@ class PageText:
             pieces = [(line.text, line.start) for line in self.lines]
         if _RIGHT_TO_LEFT.search(self._characters):
             pieces = [(self._in_logical_order(text, start), start) for text, start in pieces]
-        return _without_breaks([text for text, _ in pieces]).translate(_STAND_INS)
+        return without_breaks([text for text, _ in pieces])
 
     def words(self) -> Iterator[Word]:
         """The page's words in reading order; a word that breaks at the end of a line is two words."""
@@ -111,15 +108,13 @@ class PageText:
             for word, span, (first, last) in zip(found, spans, self._end_boxes(spans), strict=True):
                 text = self._logical(word[0], *span) if _RIGHT_TO_LEFT.search(word[0]) else word[0]
                 x0, y0, x1, y1 = (self._unit * side for side in self._shown(_union(first, last)))
-                yield Word(
-                    text.translate(_STAND_INS).replace(BREAK, "-"), (x0, y0, x1, y1), number, line.angle
-                )
+                yield Word(shown(text), (x0, y0, x1, y1), number, line.angle)
 
     @cached_property
     def lines(self) -> list[Line]:
         """The page's lines in reading order, with boxes in the frame in which each is upright."""
         ends = self._end_boxes(self._spans)
-        drawn = _touching_joined([self._line(*item) for item in zip(self._spans, ends, strict=True)])
+        drawn = touching_joined([self._line(*item) for item in zip(self._spans, ends, strict=True)])
         if self._has_wide_gaps(drawn):
             drawn = columns_apart([replace(line, gaps=self._gaps(line)) for line in drawn])
         return reading_order(drawn)
@@ -173,7 +168,7 @@ class PageText:
         that of reading. True for most pages, so it looks at one character a line, to be quick."""
         if self.rotation:
             return False
-        room = _room(len(self._spans))
+        room = self._room(len(self._spans))
         get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
         for (start, _), reference in zip(self._spans, room.references, strict=False):
             get(text_page, self._index(start), reference)
@@ -192,7 +187,7 @@ class PageText:
 
     def _end_boxes(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Box, Box]]:
         """For each span of characters the boxes of its first and last, in the page's own coordinates."""
-        room = _room(2 * len(spans))
+        room = self._room(2 * len(spans))
         get, text_page, index = pdfium.FPDFText_GetLooseCharBox, self._text_page, self._index
         for i, (start, end) in enumerate(spans):
             get(text_page, index(start), room.references[2 * i])
@@ -221,6 +216,12 @@ class PageText:
             if right - left > _WIDE * line.height:
                 gaps.append(Gap(left, right, start, end))
         return gaps
+
+    def _room(self, count: int) -> _Room:
+        """Room for so many boxes, which the next call writes over."""
+        if self._boxes.count < count:
+            self._boxes = _Room(2 * count)
+        return self._boxes
 
     def _shown(self, box: Box) -> Box:
         """From (left, top, right, bottom) on the page, y upwards, to the page as it is shown, y downwards."""
@@ -265,15 +266,6 @@ class _Room:
     def values(self, count: int) -> list[float]:
         values: list[float] = self._floats[: 4 * count].tolist()  # type: ignore[assignment]  # cast to "f"
         return values
-
-
-_rooms = [_Room(256)]
-
-
-def _room(count: int) -> _Room:
-    if _rooms[0].count < count:
-        _rooms[0] = _Room(2 * count)
-    return _rooms[0]
 
 
 def _has_text_annotation(page: Any) -> bool:
@@ -327,43 +319,3 @@ def _upright(box: Box, angle: int) -> Box:
     if angle == 270:
         return -y1, x0, -y0, x1
     return box
-
-
-def _touching_joined(lines: list[Line]) -> list[Line]:
-    """Lines that are one: pdfium breaks between the two kerned ones of '11' as Chromium draws them, and
-    between the words of text that runs up or down."""
-    out: list[Line] = []
-    for line in lines:
-        gap = _white_between(out[-1], line) if out else None
-        if gap is None:
-            out.append(line)
-        else:
-            text = out[-1].text + (_NO_BREAK if gap < 0.12 else _NO_BREAK_SPACE) + line.text
-            out[-1] = replace(out[-1], text=text, end=line.end, x1=line.x1)
-    return out
-
-
-def _white_between(a: Line, b: Line) -> float | None:
-    """The white between two pieces drawn one after the other on one baseline, in heights of the line; None
-    where they are not such pieces."""
-    if a.angle != b.angle or b.start - a.end != 2 or a.text.endswith(BREAK):
-        return None
-    gap = (b.x0 - a.x1) / max(a.height, 0.01)
-    off = (abs(b.y0 - a.y0) + abs(b.y1 - a.y1)) / max(a.height, 0.01)
-    return gap if -0.15 < gap < 0.6 and off < 0.3 else None
-
-
-def _without_breaks(lines: Sequence[str]) -> str:
-    """The lines as text; the rest of a word that breaks is drawn up to its beginning."""
-    out: list[str] = []
-    for line in lines:
-        if out and out[-1].endswith(BREAK):
-            rest, _, line = line.partition(" ")
-            stem = out[-1][:-1]
-            # 'peer-to-/peer' keeps its hyphen, 'conver-/sion' does not.
-            hyphen = "-" if "-" in stem.rpartition(" ")[2] else ""
-            out[-1] = stem + hyphen + rest
-            if not line:
-                continue
-        out.append(line)
-    return "".join(f"{line}\n" for line in out).replace(BREAK, "-")
