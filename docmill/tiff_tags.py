@@ -1,4 +1,4 @@
-"""The tags of TIFF that docmill reads, the values of some, and what these are called.
+"""The tags of TIFF that docmill reads or writes, the values of some, and what these are called.
 
 Names and numbers are those of the TIFF 6.0 specification and of libtiff's tiff.h.
 """
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class Tag(IntEnum):
-    """The tags that docmill reads, by the specification's names."""
+    """The tags that docmill reads or writes, by the specification's names; Exif has them too."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -19,6 +19,9 @@ class Tag(IntEnum):
     COMPRESSION = 259
     PHOTOMETRIC = 262
     FILL_ORDER = 266
+    IMAGE_DESCRIPTION = 270
+    MAKE = 271
+    MODEL = 272
     STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES_PER_PIXEL = 277
@@ -30,6 +33,10 @@ class Tag(IntEnum):
     T4_OPTIONS = 292
     T6_OPTIONS = 293
     RESOLUTION_UNIT = 296
+    PAGE_NUMBER = 297
+    SOFTWARE = 305
+    DATE_TIME = 306
+    ARTIST = 315
     PREDICTOR = 317
     COLOR_MAP = 320
     TILE_WIDTH = 322
@@ -44,6 +51,7 @@ class Tag(IntEnum):
     YCBCR_SUBSAMPLING = 530
     YCBCR_POSITIONING = 531
     REFERENCE_BLACK_WHITE = 532
+    COPYRIGHT = 33432
     ICC_PROFILE = 34675
 
 

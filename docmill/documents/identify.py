@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from docmill.bmp import is_bmp, read_bmp_header
@@ -91,11 +92,11 @@ def identify(
     return _picture(path, head, name, limits)
 
 
+@dataclass(frozen=True, slots=True)
 class _Limits:
-    def __init__(self, max_page_pixels: int, max_pages: int, default_dpi: float) -> None:
-        self.max_page_pixels = max_page_pixels
-        self.max_pages = max_pages
-        self.default_dpi = default_dpi
+    max_page_pixels: int
+    max_pages: int
+    default_dpi: float
 
 
 def _own_reader(head: bytes) -> Callable[[mmap.mmap, _Limits], DocumentFacts] | None:

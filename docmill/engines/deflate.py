@@ -40,6 +40,7 @@ class Filter(IntEnum):
 _LEVEL, _TIGHT_LEVEL, _TIGHT_RATIO = 4, 6, 8
 # Run lengths take the same time whatever the page, matches up to three times as long.
 _RUNS_BONUS = 0.98
+_MOST_MEMORY = 9
 # libdeflate takes and makes whole buffers only, and room for the worst case.
 _WHOLE_MAX = 128 << 20
 
@@ -72,16 +73,17 @@ def tight_matches(data: Data) -> bytes:
 
 def runs(data: Data) -> bytes:
     """A zlib stream with run lengths only: scans with noise."""
-    return _zlib(data, zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE))
+    return _zlib(data, 1, zlib.Z_RLE)
 
 
 def _libdeflate(data: Data, level: int) -> bytes:
     if memoryview(data).nbytes > _WHOLE_MAX:
-        return _zlib(data, zlib.compressobj(level, zlib.DEFLATED, 15, 9))
+        return _zlib(data, level)
     return bytes(deflate.zlib_compress(_flat(data), level))
 
 
-def _zlib(data: Data, compressor: zlib._Compress) -> bytes:
+def _zlib(data: Data, level: int, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+    compressor = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, _MOST_MEMORY, strategy)
     return compressor.compress(_flat(data)) + compressor.flush()
 
 

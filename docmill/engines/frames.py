@@ -33,11 +33,22 @@ from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory
 from docmill.tiff_tags import Tag
 
-# Descriptions that travel with a page: ImageDescription, Make, Model, DateTime, Artist, Copyright.
-_TEXTS = (270, 271, 272, 306, 315, 33432)
-_ORIENTATION = 274
+# Descriptions that travel with a page.
+_TEXTS: tuple[int, ...] = (
+    Tag.IMAGE_DESCRIPTION,
+    Tag.MAKE,
+    Tag.MODEL,
+    Tag.DATE_TIME,
+    Tag.ARTIST,
+    Tag.COPYRIGHT,
+)
 # Those of PNG's text chunks that are descriptions as well, by their keywords (PNG, third edition, 11.3.3.2).
-_PNG_TEXTS = {"Title": 270, "Description": 270, "Author": 315, "Copyright": 33432}
+_PNG_TEXTS: dict[str, int] = {
+    "Title": Tag.IMAGE_DESCRIPTION,
+    "Description": Tag.IMAGE_DESCRIPTION,
+    "Author": Tag.ARTIST,
+    "Copyright": Tag.COPYRIGHT,
+}
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -270,7 +281,7 @@ def _exif(image: Image.Image, texts: dict[int, bytes]) -> bytes:
     if not isinstance(image.info.get("exif"), bytes):
         return _described(texts)
     exif = image.getexif()
-    exif.pop(_ORIENTATION, None)
+    exif.pop(Tag.ORIENTATION, None)
     return exif.tobytes() if len(exif) else b""
 
 

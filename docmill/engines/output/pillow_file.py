@@ -14,12 +14,13 @@ from docmill.engines.output.page import Color, PageImage, Rows
 from docmill.errors import EngineFailed, UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, WEBP, Format, Subsampling
 from docmill.jp2 import with_metadata
+from docmill.tiff_tags import Tag
 
 # Photographs and scans look the same at it; Pillow's own default, 75, shows halos around text.
 DEFAULT_JPEG_QUALITY = 90
 # What the fields for width and height of a format hold.
 _LARGEST = {JPEG: 65_500, WEBP: 16_383, GIF: 65_535, PCX: 65_535}
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
+_INCH = 2
 # Level 4 of 6 takes WebP three times as long for a hundredth of the size.
 _WEBP_METHOD = 1
 
@@ -108,8 +109,8 @@ def _save_webp(page: PageImage, image: Image.Image, path: Path, quality: int | N
     exif = Image.Exif()
     exif.load(page.exif)
     if page.dpi:
-        exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = page.dpi
-        exif[_RESOLUTION_UNIT] = _INCH
+        exif[Tag.X_RESOLUTION], exif[Tag.Y_RESOLUTION] = page.dpi
+        exif[Tag.RESOLUTION_UNIT] = _INCH
     if quality is None:
         how: dict[str, object] = {"lossless": True, "quality": 50, "exact": True}
     else:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from docmill.engines.output.tiff_page import LONG, SHORT, TiffField, TiffPage
+from docmill.engines.output.tiff_page import ASCII, LONG, SHORT, TiffField, TiffPage
 from docmill.tiff_tags import Tag
 
-_SOFTWARE, _PAGE_NUMBER = 305, 297
 _ONE_PAGE_OF_MANY = 2
 _LONG8 = 16
 _COPY = 1 << 20
@@ -99,12 +98,12 @@ class TiffFile:
         fields = dict(page.fields)
         fields[Tag.STRIP_OFFSETS] = layout.offsets(offsets)
         fields[Tag.STRIP_BYTE_COUNTS] = layout.offsets(page.strip_sizes)
-        fields.setdefault(_SOFTWARE, TiffField(2, 8, b"docmill\0"))
+        fields.setdefault(Tag.SOFTWARE, TiffField(ASCII, 8, b"docmill\0"))
         count = len(self._pages)
         if count > 1:
             fields[Tag.NEW_SUBFILE_TYPE] = TiffField(LONG, 1, struct.pack("<I", _ONE_PAGE_OF_MANY))
             if count <= 0xFFFF:
-                fields[_PAGE_NUMBER] = TiffField(SHORT, 2, struct.pack("<HH", number, count))
+                fields[Tag.PAGE_NUMBER] = TiffField(SHORT, 2, struct.pack("<HH", number, count))
         return fields
 
     def _align(self) -> None:

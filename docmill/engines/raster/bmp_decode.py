@@ -10,6 +10,7 @@ import numpy as np
 
 from docmill.bmp import BmpHeader, Buffer, Coding
 from docmill.errors import CorruptDocument
+from docmill.tiff_tags import Compression, Photometric, Tag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -153,9 +154,17 @@ def _embedded(content: bytes, format: str) -> Image.Image:
 
 def _group3_tiff(strip: bytes, header: BmpHeader) -> bytes:
     """OS/2's Huffman coding, CCITT Group 3 in one dimension, as a TIFF for libtiff to decode."""
-    tags = (
-        (256, header.width), (257, header.height), (258, 1), (259, 3), (262, 1), (273, 8 + 2 + 12 * 9 + 4),
-        (277, 1), (278, header.height), (279, len(strip)),
-    )  # fmt: skip
-    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tags = {
+        Tag.IMAGE_WIDTH: header.width,
+        Tag.IMAGE_LENGTH: header.height,
+        Tag.BITS_PER_SAMPLE: 1,
+        Tag.COMPRESSION: Compression.CCITT_G3,
+        Tag.PHOTOMETRIC: Photometric.MIN_IS_BLACK,
+        Tag.STRIP_OFFSETS: 8 + 2 + 12 * 9 + 4,
+        Tag.SAMPLES_PER_PIXEL: 1,
+        Tag.ROWS_PER_STRIP: header.height,
+        Tag.STRIP_BYTE_COUNTS: len(strip),
+    }
+    long = 4
+    directory = b"".join(struct.pack("<HHII", tag, long, 1, value) for tag, value in tags.items())
     return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + bytes(4) + strip

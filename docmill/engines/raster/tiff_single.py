@@ -118,7 +118,7 @@ def _webp(image: TiffImage, data: bytes) -> bytes:
 
 
 def _opened(image: TiffImage, page: bytes, format: str = "TIFF") -> Image.Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # checked by docmill against its own setting, before
     try:
@@ -127,7 +127,7 @@ def _opened(image: TiffImage, page: bytes, format: str = "TIFF") -> Image.Image:
     except MemoryError:
         raise image.too_large() from None
     except Exception as error:  # Pillow raises what its parsing ran into: OSError, KeyError, SyntaxError, ...
-        reason = "Pillow cannot read it" if "BytesIO" in str(error) else error
+        reason = "Pillow cannot read it" if isinstance(error, UnidentifiedImageError) else error
         raise image.directory.corrupt(f"its pixels cannot be decoded: {reason}") from error
     return decoded
 

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from docmill.engines.verify.compare import Tolerance, from_cmyk
+from docmill.tiff_tags import Tag
 
 # What Pillow raises on damaged files, and on those that it would need too much memory for.
 _UNREADABLE = (
@@ -22,7 +23,6 @@ _UNREADABLE = (
 )
 # Modes whose colours Pillow turns into RGB as a PDF reader does.
 _EXACT_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "P", "PA"})
-_BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR, _SUBSAMPLING = 258, 262, 274, 284, 530
 _SEPARATE_PLANES = 2
 # Large pictures are first shrunk by a whole number, which takes a fifth of the time, to this many times their
 # size: with fewer, Pillow's mean of what is left is off by as much as docmill looks for.
@@ -87,7 +87,7 @@ class ImagePages:
             image.draft(None, (4 * size[0], 4 * size[1]))
         # Loaded first: a TIFF turns itself then, and would be turned again.
         image.load()
-        is_turned = image.getexif().get(_ORIENTATION, 1) != 1
+        is_turned = image.getexif().get(Tag.ORIENTATION, 1) != 1
         upright = ImageOps.exif_transpose(image) if is_turned else image
         tolerance = _tolerance(image, upright.mode)
         if upright.mode == "CMYK":
@@ -143,13 +143,13 @@ def _is_misread(image: Image.Image) -> bool:
     if image.format != "TIFF":
         return False
     tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]  # a TIFF's image has it
-    bits = tags.get(_BITS, (1,))
+    bits = tags.get(Tag.BITS_PER_SAMPLE, (1,))
     return (
         # Without it, libtiff takes 0 for black.
-        _PHOTOMETRIC not in tags
+        Tag.PHOTOMETRIC not in tags
         # Pillow knows no orientation that is stored in a byte.
-        or not isinstance(tags.get(_ORIENTATION, 1), int)
+        or not isinstance(tags.get(Tag.ORIENTATION, 1), int)
         # The planes' bytes, and chroma between samples that are not compressed.
-        or (tags.get(_PLANAR) == _SEPARATE_PLANES and max(bits) > 8)
-        or (image.mode == "YCbCr" and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1))
+        or (tags.get(Tag.PLANAR_CONFIGURATION) == _SEPARATE_PLANES and max(bits) > 8)
+        or (image.mode == "YCbCr" and tuple(tags.get(Tag.YCBCR_SUBSAMPLING, (2, 2))) != (1, 1))
     )
