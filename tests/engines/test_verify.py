@@ -288,6 +288,19 @@ def test_images_are_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str
         verify(sources, options, replace(result, outputs=tuple(wrong)), 0)
 
 
+@pytest.mark.parametrize("ending", ["tif", "png", "webp"])
+def test_a_picture_that_names_no_resolution_keeps_its_exif_as_a_jpeg(tmp_path: Path, ending: str) -> None:
+    """Pillow takes Exif without a resolution for 72 dpi."""
+    exif = Image.Exif()
+    exif[270] = "A map"
+    source = tmp_path / f"a.{ending}"
+    page(size=(170, 220)).save(source, exif=exif)
+    sources, options, result = convert(source, "jpeg")
+    verify(sources, options, result, LONG)
+    with Image.open(result.outputs[0]) as made:
+        assert made.getexif()[270] == "A map"
+
+
 def test_pages_of_merged_documents_are_compared_with_their_own(tmp_path: Path) -> None:
     first, second = many_pages(tmp_path / "a.tif"), tmp_path / "b.png"
     page(7).save(second, dpi=(100, 100))

@@ -73,7 +73,8 @@ class ImagePages:
 
     def resolution(self, index: int) -> tuple[float, float] | None:
         """Pixels per inch of a frame, where the file names them."""
-        dpi = self._frame(index).info.get("dpi")
+        image = self._frame(index)
+        dpi = None if _has_no_resolution(image) else image.info.get("dpi")
         return (float(dpi[0]), float(dpi[1])) if dpi else None
 
     def _drawn(
@@ -123,6 +124,13 @@ class ImagePages:
             from PIL import TiffImagePlugin  # noqa: F401 (registers itself)
         file.seek(0)
         return self._stack.enter_context(Image.open(file))
+
+
+def _has_no_resolution(image: Image.Image) -> bool:
+    """Whether it is a JPEG whose Exif names none, which Pillow then takes for 72 dpi."""
+    if image.format not in ("JPEG", "MPO") or image.info.get("jfif_unit"):
+        return False
+    return Tag.X_RESOLUTION not in image.getexif()
 
 
 def _tolerance(image: Image.Image, mode: str) -> Tolerance:
