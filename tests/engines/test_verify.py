@@ -13,7 +13,8 @@ import numpy as np
 import pikepdf
 import pytest
 import tifffile
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from docmill.documents.identify import identify
 from docmill.engines import registry
@@ -286,6 +287,38 @@ def test_images_are_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str
         )
     with pytest.raises(EngineFailed, match="looks different"):
         verify(sources, options, replace(result, outputs=tuple(wrong)), 0)
+
+
+def swapped_profile() -> bytes:
+    """The profile of sRGB with red and green in each other's place."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    tags = {bytes(profile[at : at + 4]): at + 4 for at in range(132, 132 + 12 * profile[131], 12)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    places = profile[red : red + 8], profile[green : green + 8]
+    profile[green : green + 8], profile[red : red + 8] = places
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("ending", ["tif", "png", "jpg", "chrm.png"])
+def test_colours_that_a_profile_changes_are_as_their_pdf(tmp_path: Path, ending: str) -> None:
+    source, picture = tmp_path / f"a.{ending}", page()
+    picture.paste((200, 60, 30), (100, 300, 700, 700))
+    if ending == "chrm.png":
+        chunks = PngInfo()
+        chunks.add(b"gAMA", struct.pack(">I", 45455))
+        swapped = (31270, 32900, 30000, 60000, 64000, 33000, 15000, 6000)
+        chunks.add(b"cHRM", struct.pack(">8I", *swapped))
+        # pdfium goes by the primaries of a palette's colours, not by those of others.
+        picture.quantize(64).save(source, pnginfo=chunks)
+    else:
+        picture.save(source, icc_profile=swapped_profile())
+    sources, options, result = convert(source)
+    verify(sources, options, result, LONG)
+    wrong = page(1).transpose(Image.Transpose.ROTATE_180)
+    wrong.save(tmp_path / "wrong.png", icc_profile=swapped_profile())
+    other = convert(tmp_path / "wrong.png")[2]
+    with pytest.raises(EngineFailed, match="looks different"):
+        verify(sources, options, replace(result, outputs=other.outputs), LONG)
 
 
 @pytest.mark.parametrize("ending", ["tif", "png", "webp"])

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ _GAP = 6.0
 
 @dataclass(frozen=True, slots=True)
 class SmallPicture:
-    """A page drawn small, in RGB, and how near its colours are to what a PDF reader shows."""
+    """A page drawn small, in RGB, and how near its colours are to what a PDF reader shows.
+
+    `info` is Pillow's, which has how the file defines its colours.
+    """
 
     image: Image.Image
     tolerance: Tolerance = Tolerance.CLOSE
+    info: Mapping[Any, Any] = field(default_factory=dict)
 
 
 class ImagePages:
@@ -106,7 +110,7 @@ class ImagePages:
         elif upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")
         small = upright.resize(size, Image.Resampling.BOX, reducing_gap=None if slowly else _GAP)
-        return SmallPicture(small.convert("RGB"), tolerance)
+        return SmallPicture(small.convert("RGB"), tolerance, image.info)
 
     def _frame(self, index: int) -> Image.Image:
         if len(self._paths) > 1:
