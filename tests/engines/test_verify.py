@@ -23,6 +23,7 @@ from docmill.engines.verify import Source, verify
 from docmill.engines.verify.pdfium import PdfPages
 from docmill.errors import EngineFailed, InvalidJobData
 from docmill.formats import PDF, Target, target_from_name
+from docmill.jp2 import with_metadata
 from docmill.options import ConvertOptions
 from docmill.settings import Settings
 from tests.engines import bad_pdfs
@@ -289,6 +290,23 @@ def test_images_are_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str
         verify(sources, options, replace(result, outputs=tuple(wrong)), 0)
 
 
+@pytest.mark.parametrize("to", ["png", "webp", "png-8bit", "tiff"])
+@pytest.mark.parametrize("ending", ["tif", "jpg"])
+def test_inks_are_as_the_rgb_that_they_become(tmp_path: Path, ending: str, to: str) -> None:
+    """A pure blue is (0, 0, 255) as light, and (46, 48, 146) printed."""
+    picture = Image.new("CMYK", (300, 400))
+    picture.paste((255, 255, 0, 0), (30, 30, 270, 200))
+    picture.paste((255, 0, 255, 0), (30, 230, 200, 380))
+    source = tmp_path / f"a.{ending}"
+    picture.save(source, dpi=(100, 100))
+    sources, options, result = convert(source, to)
+    verify(sources, options, result, LONG)
+    picture.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "wrong.tif", dpi=(100, 100))
+    other = convert(tmp_path / "wrong.tif", to)[2]
+    with pytest.raises(EngineFailed, match="looks different"):
+        verify(sources, options, replace(result, outputs=other.outputs), LONG)
+
+
 def swapped_profile() -> bytes:
     """The profile of sRGB with red and green in each other's place."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -299,7 +317,7 @@ def swapped_profile() -> bytes:
     return bytes(profile)
 
 
-@pytest.mark.parametrize("ending", ["tif", "png", "jpg", "chrm.png"])
+@pytest.mark.parametrize("ending", ["tif", "png", "jpg", "chrm.png", "jp2"])
 def test_colours_that_a_profile_changes_are_as_their_pdf(tmp_path: Path, ending: str) -> None:
     source, picture = tmp_path / f"a.{ending}", page()
     picture.paste((200, 60, 30), (100, 300, 700, 700))
@@ -310,6 +328,9 @@ def test_colours_that_a_profile_changes_are_as_their_pdf(tmp_path: Path, ending:
         chunks.add(b"cHRM", struct.pack(">8I", *swapped))
         # pdfium goes by the primaries of a palette's colours, not by those of others.
         picture.quantize(64).save(source, pnginfo=chunks)
+    elif ending == "jp2":
+        picture.save(source)
+        source.write_bytes(with_metadata(source.read_bytes(), None, swapped_profile()))
     else:
         picture.save(source, icc_profile=swapped_profile())
     sources, options, result = convert(source)

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from docmill.engines.raster.decoded import icc_fits
+from docmill.engines.verify.compare import Tolerance
+from docmill.engines.verify.images import SmallPicture
 
 _SRGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
 
 
-def managed(picture: Image.Image, info: Mapping[Any, Any]) -> Image.Image | None:
-    """A picture in RGB as a reader shows it that goes by the ICC profile in `info`, or by PNG's gAMA and
-    cHRM; None where there are none, or none that make sense."""
-    profile = info.get("icc_profile")
+def other_ways(small: SmallPicture) -> Iterator[tuple[Image.Image, Tolerance]]:
+    """A picture in RGB as it looks by other rules than Pillow's or pdfium's own, each with how near that is.
+
+    By its ICC profile, or PNG's gAMA and cHRM; and inks as light, which is how CMYK without a profile becomes
+    RGB.
+    """
+    info = small.info
+    if small.inks is not None:
+        yield small.inks.convert("RGB"), Tolerance.INK
+    profile, gamma, primaries = info.get("icc_profile"), info.get("gamma"), info.get("chromaticity")
     if isinstance(profile, bytes):
-        return _by_profile(picture, profile)
-    gamma, primaries = info.get("gamma"), info.get("chromaticity")
-    if gamma and primaries and "srgb" not in info:
-        return _by_primaries(picture, float(gamma), primaries)
-    return None
+        managed = _by_profile(small.inks or small.image, profile)
+    elif gamma and primaries and "srgb" not in info:
+        managed = _by_primaries(small.image, float(gamma), primaries)
+    else:
+        managed = None
+    if managed is not None:
+        yield managed, Tolerance.WIDE
 
 
 def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
-    mode = next((mode for mode, count in (("RGB", 3), ("L", 1)) if icc_fits(profile, count)), None)
+    modes = ("CMYK",) if picture.mode == "CMYK" else ("RGB", "L")
+    mode = next((mode for mode in modes if icc_fits(profile, len(mode))), None)
     if mode is None:
         return None
     try:

@@ -7,13 +7,15 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
 from docmill.engines.verify.compare import Tolerance, from_cmyk
+from docmill.errors import CorruptDocument
+from docmill.jp2 import read_jp2
 from docmill.tiff_tags import Tag
 
 # What Pillow raises on damaged files, and on those that it would need too much memory for.
@@ -33,12 +35,19 @@ _GAP = 6.0
 class SmallPicture:
     """A page drawn small, in RGB, and how near its colours are to what a PDF reader shows.
 
-    `info` is Pillow's, which has how the file defines its colours.
+    `inks` is the same in CMYK, where it is that; `info` is Pillow's, which has how the file defines its
+    colours.
     """
 
     image: Image.Image
     tolerance: Tolerance = Tolerance.CLOSE
+    inks: Image.Image | None = None
     info: Mapping[Any, Any] = field(default_factory=dict)
+
+    def turned(self, degrees: int) -> SmallPicture:
+        """The picture turned clockwise."""
+        inks = self.inks and self.inks.rotate(-degrees, expand=True)
+        return replace(self, image=self.image.rotate(-degrees, expand=True), inks=inks)
 
 
 class ImagePages:
@@ -96,7 +105,8 @@ class ImagePages:
         upright = ImageOps.exif_transpose(image) if is_turned else image
         tolerance = _tolerance(image, upright.mode)
         if upright.mode == "CMYK":
-            return SmallPicture(from_cmyk(upright, size), tolerance)
+            inks = upright.resize(size, Image.Resampling.BOX, reducing_gap=None if slowly else _GAP)
+            return SmallPicture(from_cmyk(upright, size), tolerance, inks, image.info)
         if upright.mode.startswith(("I", "F")):
             if not upright.mode.startswith("I;16") or "transparency" in upright.info:
                 return None
@@ -110,7 +120,7 @@ class ImagePages:
         elif upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")
         small = upright.resize(size, Image.Resampling.BOX, reducing_gap=None if slowly else _GAP)
-        return SmallPicture(small.convert("RGB"), tolerance, image.info)
+        return SmallPicture(small.convert("RGB"), tolerance, info=image.info)
 
     def _frame(self, index: int) -> Image.Image:
         if len(self._paths) > 1:
@@ -127,7 +137,17 @@ class ImagePages:
             # Pillow imports all its plugins, for 0.2 s, where those that it has do not know the file.
             from PIL import TiffImagePlugin  # noqa: F401 (registers itself)
         file.seek(0)
-        return self._stack.enter_context(Image.open(file))
+        image = self._stack.enter_context(Image.open(file))
+        if image.format == "JPEG2000" and (profile := _jp2_profile(path)):
+            image.info["icc_profile"] = profile  # which Pillow does not tell
+        return image
+
+
+def _jp2_profile(path: Path) -> bytes | None:
+    try:
+        return read_jp2(path.read_bytes()).icc_profile
+    except CorruptDocument:
+        return None
 
 
 def _has_no_resolution(image: Image.Image) -> bool:
