@@ -23,7 +23,7 @@ class Jp2:
     """A picture's layout: component depths in bits, what its boxes say of colour, and where its code lies.
 
     `color` is the enumerated colour space, None where there is no such box; `plain` is false where channels
-    are a palette's, alpha, signed, sampled apart or placed off the grid's origin.
+    are a palette's, alpha, signed, sampled apart or placed off the grid's origin, or a tile is too large.
     """
 
     width: int
@@ -127,7 +127,9 @@ def _codestream(data: Buffer, start: int, end: int, header: dict[bytes, bytes], 
     size = bytes(data[start + 4 : min(end, start + 4 + 40 + 3 * 256)])
     if data[start : start + 4] != CODESTREAM or len(size) < 41:
         raise CorruptDocument("the JPEG 2000 codestream has no header", hint="the file seems to be truncated")
-    length, _, width, height, left, top, *_, count = struct.unpack(">HHIIIIIIIIH", size[:38])
+    length, _, width, height, left, top, tile_width, tile_height, *_, count = struct.unpack(
+        ">HHIIIIIIIIH", size[:38]
+    )
     if (
         not 1 <= count <= 256
         or length != 38 + 3 * count
@@ -139,6 +141,8 @@ def _codestream(data: Buffer, start: int, end: int, header: dict[bytes, bytes], 
     depths = [size[38 + 3 * index : 41 + 3 * index] for index in range(count)]
     plain = (
         left == top == 0
+        # Older releases of OpenJPEG, poppler's among them, count in 31 bits.
+        and max(tile_width, tile_height) < 1 << 31
         and all(depth[0] < 128 and depth[1] == depth[2] == 1 for depth in depths)
         and b"pclr" not in header
         and b"cmap" not in header

@@ -210,6 +210,16 @@ def test_an_icc_profile_for_other_colours_stays_behind(tmp_path: Path) -> None:
     assert image_object(result)["/ColorSpace"] == "/DeviceGray"
 
 
+def test_an_icc_profile_without_white_stays_behind(tmp_path: Path) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for at in range(132, 132 + 12 * profile[131], 12):
+        if profile[at + 1 : at + 4] == b"XYZ":
+            place = int.from_bytes(profile[at + 4 : at + 8])
+            profile[place + 8 : place + 20] = bytes(12)
+    content = encoded(drawing("RGB"), "JPEG", icc_profile=bytes(profile))
+    assert image_object(convert(content, tmp_path))["/ColorSpace"] == "/DeviceRGB"
+
+
 def test_pictures_of_an_mpo_are_pages_but_not_its_preview(tmp_path: Path) -> None:
     pictures = [drawing("RGB"), drawing("L").convert("RGB")]
     buffer = io.BytesIO()
@@ -429,10 +439,20 @@ def test_jpeg_2000_that_readers_differ_on_is_decoded(tmp_path: Path, mode: str) 
     assert_same(result, on_white(want), tolerance=1)
 
 
+def test_jpeg_2000_with_a_tile_of_32_bits_is_decoded(tmp_path: Path) -> None:
+    """poppler's OpenJPEG counts no tile in it, and shows nothing."""
+    content = bytearray(encoded(drawing("RGB"), "JPEG2000", no_jp2=True))
+    content[24:32] = b"\xff" * 8
+    result = convert(bytes(content), tmp_path)
+    assert_same(result, decoded(bytes(content)))
+
+
 def test_truncated_jpeg_2000_is_told(tmp_path: Path) -> None:
     content = encoded(drawing("RGB"), "JPEG2000")
-    with pytest.raises(CorruptDocument, match=r"page 1.*ends early"):
+    with pytest.raises(CorruptDocument, match=r"page 1.*ends early.*resume"):
         convert(content[:-300], tmp_path)
+    result = convert(content[:-2], tmp_path, on_error="resume")
+    assert result.pages[0].source_page == result.failures[0].page == 1
 
 
 def test_every_frame_of_a_gif_is_a_page(tmp_path: Path) -> None:

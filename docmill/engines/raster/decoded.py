@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEVICE_SPACES = {1: b"/DeviceGray", 3: b"/DeviceRGB", 4: b"/DeviceCMYK"}
 # The colour space that an ICC profile is for, at offset 16 of its header (ICC.1, 7.2.6), by components.
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
+_COLORANTS = frozenset({b"rXYZ", b"gXYZ", b"bXYZ"})
+_LOOK_UP_TABLES = (b"A2B0", b"A2B1", b"A2B2")
 _WIDE_SPACES = {"L": b"/DeviceGray", "RGB": b"/DeviceRGB", "CMYK": b"/DeviceCMYK"}
 
 
@@ -98,8 +100,23 @@ def soft_mask(alpha: Image.Image) -> PdfImage:
 
 
 def icc_fits(profile: bytes, components: int) -> bool:
-    """Whether an ICC profile is one for so many components; the wrong one would break the page."""
-    return len(profile) >= 128 and profile[36:40] == b"acsp" and profile[16:20] == _ICC_SPACES.get(components)
+    """Whether an ICC profile is one for so many components, under which white is light; another would break
+    the page."""
+    fits = len(profile) >= 128 and profile[36:40] == b"acsp" and profile[16:20] == _ICC_SPACES.get(components)
+    return fits and _has_white(profile)
+
+
+def _has_white(profile: bytes) -> bool:
+    """Whether the colorants of a profile, if it goes by a matrix, make white together (ICC.1, 9.2): a test
+    file of OpenJPEG has a profile of zeros, which shows a photograph in plain green."""
+    count = int.from_bytes(profile[128:132])
+    entries = [profile[at : at + 12] for at in range(132, min(len(profile), 132 + 12 * count), 12)]
+    places = {entry[:4]: int.from_bytes(entry[4:8]) for entry in entries}
+    if not places.keys() >= _COLORANTS or not places.keys().isdisjoint(_LOOK_UP_TABLES):
+        return True
+    levels = [profile[places[tag] + 12 : places[tag] + 16] for tag in _COLORANTS]
+    # Y of white is 1, in 65,536ths.
+    return abs(sum(int.from_bytes(level, signed=True) for level in levels) - 65_536) < 16_384
 
 
 @dataclass(frozen=True, slots=True)

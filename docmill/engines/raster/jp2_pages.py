@@ -10,7 +10,7 @@ from pathlib import Path
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import DEVICE_SPACES, icc_fits
 from docmill.engines.raster.picture_pages import PicturePages
-from docmill.engines.raster.source import on_page
+from docmill.engines.raster.source import RESUME_HINT, on_page
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jp2 import CODESTREAM, GRAY, SRGB, Jp2, read_jp2, wrapped
@@ -43,7 +43,7 @@ class Jp2Pages:
         except CorruptDocument as error:
             # OpenJPEG decodes what there is of a codestream and does not tell that there should be more.
             if job.on_error is not OnError.RESUME:
-                raise on_page(error, 1) from None
+                raise on_page(error, 1, RESUME_HINT) from None
             page = self._decoded()
             made = page() if callable(page) else page
             return replace(made, damage=made.damage or on_page(error, 1))
