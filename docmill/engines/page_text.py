@@ -16,17 +16,18 @@ from typing import Any, TypeVar
 
 import pypdfium2.raw as pdfium
 
+from docmill.engines.bidi import RIGHT_TO_LEFT
+from docmill.engines.laid_text import LaidText, in_logical_order
+from docmill.engines.text_boxes import Box, Room, runs_right, union, upright
 from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
 from docmill.engines.text_lines import BREAK, shown, touching_joined, without_breaks
 from docmill.errors import CorruptDocument
 
 T = TypeVar("T")
-Box = tuple[float, float, float, float]
 
 _LINE = re.compile(rf"[^\r\n{BREAK}]+{BREAK}?|{BREAK}")
 _WORD = re.compile(r"\S+")
 _SPACES = re.compile(r"(?<=\S)\s+(?=\S)")
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
 # A gap this wide, in heights of the line, may be the white between two columns.
 _WIDE = 0.9
@@ -58,7 +59,7 @@ class PageText:
 
     def __init__(self, document: Any, number: int, unit: float = 1.0) -> None:
         self._unit = unit
-        self._boxes = _Room(_USUAL_BOXES)
+        self._boxes = Room(_USUAL_BOXES)
         self._page = pdfium.FPDF_LoadPage(document, number - 1)
         if not self._page:
             raise CorruptDocument(f"page {number} cannot be read", page=number)
@@ -93,12 +94,10 @@ class PageText:
     def plain(self) -> str:
         """The page as plain text in reading order, lines kept, words that break at a hyphen joined."""
         if self._is_drawn_downwards():
-            pieces = [(self._characters[start:end], start) for start, end in self._spans]
+            pieces = [self._characters[start:end] for start, end in self._spans]
         else:
-            pieces = [(line.text, line.start) for line in self.lines]
-        if _RIGHT_TO_LEFT.search(self._characters):
-            pieces = [(self._in_logical_order(text, start), start) for text, start in pieces]
-        return without_breaks([text for text, _ in pieces])
+            pieces = [line.text for line in self.lines]
+        return without_breaks(pieces)
 
     def words(self) -> Iterator[Word]:
         """The page's words in reading order; a word that breaks at the end of a line is two words."""
@@ -106,14 +105,18 @@ class PageText:
             found = list(_WORD.finditer(line.text))
             spans = [(line.start + word.start(), line.start + word.end()) for word in found]
             for word, span, (first, last) in zip(found, spans, self._end_boxes(spans), strict=True):
-                text = self._logical(word[0], *span) if _RIGHT_TO_LEFT.search(word[0]) else word[0]
-                x0, y0, x1, y1 = (self._unit * side for side in self._shown(_union(first, last)))
-                yield Word(shown(text), (x0, y0, x1, y1), number, line.angle)
+                box = union(first, last)
+                if RIGHT_TO_LEFT.search(word[0]):
+                    # Its first and last letter may be in the middle of it.
+                    for letter, _ in self._end_boxes([(i, i + 1) for i in range(*span)]):
+                        box = union(box, letter)
+                x0, y0, x1, y1 = (self._unit * side for side in self._shown(box))
+                yield Word(shown(word[0]), (x0, y0, x1, y1), number, line.angle)
 
     @cached_property
     def lines(self) -> list[Line]:
         """The page's lines in reading order, with boxes in the frame in which each is upright."""
-        ends = self._end_boxes(self._spans)
+        ends = self._end_boxes(self._spans, of_lines=True)
         drawn = touching_joined([self._line(*item) for item in zip(self._spans, ends, strict=True)])
         if self._has_wide_gaps(drawn):
             drawn = columns_apart([replace(line, gaps=self._gaps(line)) for line in drawn])
@@ -121,9 +124,20 @@ class PageText:
 
     # ---------------------------------------------------------------------------------- characters and words
 
-    @cached_property
+    @property
     def _characters(self) -> str:
-        """The page's characters in the order of drawing, with the spaces and line breaks that pdfium sees."""
+        """The page's characters: lines in the order of drawing, each in its logical order."""
+        return self._laid.text
+
+    @cached_property
+    def _laid(self) -> LaidText:
+        if not RIGHT_TO_LEFT.search(self._drawn):
+            return LaidText(self._drawn)
+        return in_logical_order(self._drawn, _spans(self._drawn), self._upright_boxes)
+
+    @cached_property
+    def _drawn(self) -> str:
+        """The page's characters as pdfium orders them, with the spaces and line breaks that it sees."""
         count = pdfium.FPDFText_CountChars(self._text_page)
         if count <= 0:
             return ""
@@ -135,33 +149,37 @@ class PageText:
 
     @cached_property
     def _spans(self) -> list[tuple[int, int]]:
-        """Where each line of the characters begins and ends, without the white around it."""
-        return [_trimmed(match) for match in _LINE.finditer(self._characters) if not match[0].isspace()]
-
-    def _in_logical_order(self, line: str, start: int) -> str:
-        return _WORD.sub(lambda w: self._logical(w[0], start + w.start(), start + w.end()), line)
-
-    def _logical(self, word: str, start: int, end: int) -> str:
-        """A word in its logical order.
-
-        pdfium turns right-to-left text round by drawn piece, and so leaves Arabic words that Chromium's
-        Skia draws glyph by glyph in the order of the page, from the left. Their boxes tell.
-        """
-        if len(word) < 2 or not all(_RIGHT_TO_LEFT.match(letter) for letter in word):
-            return word
-        first, last = next(self._end_boxes([(start, end)]))
-        return word[::-1] if first[0] < last[0] else word
+        return _spans(self._characters)
 
     # ------------------------------------------------------------------------------------------------- boxes
 
     def _line(self, span: tuple[int, int], ends: tuple[Box, Box]) -> Line:
         start, end = span
         first, last = ends
-        box, angle = _union(first, last), self.rotation
-        if not _runs_right(first, last, box):
-            radians = pdfium.FPDFText_GetCharAngle(self._text_page, self._index(start))
-            angle = (angle + round(math.degrees(radians) / 90) * 90) % 360
-        return Line(self._characters[start:end], start, end, *_upright(self._shown(box), angle), angle)
+        box, angle = union(first, last), self.rotation
+        if not runs_right(first, last, box):
+            angle = self._angle(self._index(start))
+        return Line(self._characters[start:end], start, end, *upright(self._shown(box), angle), angle)
+
+    def _angle(self, index: int) -> int:
+        """0, 90, 180 or 270 degrees clockwise of a character on the page as it is shown."""
+        degrees = math.degrees(pdfium.FPDFText_GetCharAngle(self._text_page, index))
+        matrix = pdfium.FS_MATRIX()
+        pdfium.FPDFText_GetMatrix(self._text_page, index, matrix)
+        # Some programs have right-to-left text run so by mirroring it, where it is not seen.
+        mirrored: bool = matrix.a * matrix.d < matrix.b * matrix.c
+        return (self.rotation + round(degrees / 90) * 90 + 180 * int(mirrored)) % 360
+
+    def _upright_boxes(self, start: int, end: int) -> list[Box]:
+        """The boxes of pdfium's characters in the frame in which the first of them is upright."""
+        box, get = pdfium.FS_RECTF(), pdfium.FPDFText_GetLooseCharBox
+        indexes = [self._looked_up(place) for place in range(start, end)]
+        angle = self._angle(indexes[0])
+        boxes = []
+        for index in indexes:
+            get(self._text_page, index, box)
+            boxes.append(upright(self._shown((box.left, box.top, box.right, box.bottom)), angle))
+        return boxes
 
     def _is_drawn_downwards(self) -> bool:
         """Whether each line plainly stands below the one before, in one column; then the order of drawing is
@@ -185,13 +203,21 @@ class PageText:
             self._gaps(self._line(*item)) for item in zip(sample, self._end_boxes(sample), strict=True)
         )
 
-    def _end_boxes(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Box, Box]]:
-        """For each span of characters the boxes of its first and last, in the page's own coordinates."""
+    def _end_boxes(
+        self, spans: Sequence[tuple[int, int]], *, of_lines: bool = False
+    ) -> Iterator[tuple[Box, Box]]:
+        """For each span of characters the boxes of its first and last, in the page's own coordinates; of
+        whole lines those of the ends."""
         room = self._room(2 * len(spans))
         get, text_page, index = pdfium.FPDFText_GetLooseCharBox, self._text_page, self._index
+        ends = self._laid.ends if of_lines else {}
         for i, (start, end) in enumerate(spans):
-            get(text_page, index(start), room.references[2 * i])
-            get(text_page, index(end - 1), room.references[2 * i + 1])
+            if start in ends:
+                first, last = map(self._looked_up, ends[start])
+            else:
+                first, last = index(start), index(end - 1)
+            get(text_page, first, room.references[2 * i])
+            get(text_page, last, room.references[2 * i + 1])
         values = room.values(2 * len(spans))
         for i in range(0, len(values), 8):
             yield tuple(values[i : i + 4]), tuple(values[i + 4 : i + 8])  # type: ignore[misc]  # four each
@@ -211,16 +237,16 @@ class PageText:
         around = self._end_boxes([(start - 1, end + 1) for start, end in spaces])
         gaps = []
         for (start, end), (before, after) in zip(spaces, around, strict=True):
-            left = _upright(self._shown(before), line.angle)[2]
-            right = _upright(self._shown(after), line.angle)[0]
+            left = upright(self._shown(before), line.angle)[2]
+            right = upright(self._shown(after), line.angle)[0]
             if right - left > _WIDE * line.height:
                 gaps.append(Gap(left, right, start, end))
         return gaps
 
-    def _room(self, count: int) -> _Room:
+    def _room(self, count: int) -> Room:
         """Room for so many boxes, which the next call writes over."""
         if self._boxes.count < count:
-            self._boxes = _Room(2 * count)
+            self._boxes = Room(2 * count)
         return self._boxes
 
     def _shown(self, box: Box) -> Box:
@@ -243,29 +269,19 @@ class PageText:
 
     def _index(self, place: int) -> int:
         """pdfium's index of a character by its place in the text, which leaves some characters out."""
+        order = self._laid.order
+        if order is not None:
+            place = order[place]
         return place if self._all_have_text else self._looked_up(place)
 
     @cached_property
     def _all_have_text(self) -> bool:
-        return bool(pdfium.FPDFText_CountChars(self._text_page) == len(self._characters))
+        return bool(pdfium.FPDFText_CountChars(self._text_page) == len(self._drawn))
 
     def _looked_up(self, place: int) -> int:
+        """The same by the place in pdfium's text."""
         index: int = pdfium.FPDFText_GetCharIndexFromTextIndex(self._text_page, place)
         return max(0, index)
-
-
-class _Room:
-    """An array of boxes for pdfium to write into, with a reference to each made once."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._boxes = (pdfium.FS_RECTF * count)()
-        self._floats = memoryview(self._boxes).cast("B").cast("f")
-        self.references = [ctypes.byref(box) for box in self._boxes]
-
-    def values(self, count: int) -> list[float]:
-        values: list[float] = self._floats[: 4 * count].tolist()  # type: ignore[assignment]  # cast to "f"
-        return values
 
 
 def _has_text_annotation(page: Any) -> bool:
@@ -289,6 +305,11 @@ def _flatten(page: Any) -> None:
     pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
 
 
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Where each line of a text begins and ends, without the white around it."""
+    return [_trimmed(match) for match in _LINE.finditer(text) if not match[0].isspace()]
+
+
 def _sample(lines: Sequence[T]) -> Sequence[T]:
     return lines[:: max(1, len(lines) // _SAMPLE)][:_SAMPLE]
 
@@ -296,26 +317,3 @@ def _sample(lines: Sequence[T]) -> Sequence[T]:
 def _trimmed(match: re.Match[str]) -> tuple[int, int]:
     text = match[0]
     return match.start() + len(text) - len(text.lstrip()), match.start() + len(text.rstrip())
-
-
-def _union(a: Box, b: Box) -> Box:
-    return min(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), min(a[3], b[3])
-
-
-def _runs_right(first: Box, last: Box, both: Box) -> bool:
-    """Whether a line plainly runs to the right on the unturned page; where it does, its angle need not be
-    asked for."""
-    height = both[1] - both[3]
-    return last[0] > first[0] and both[2] - both[0] > 1.5 * height and height < 1.8 * (first[1] - first[3])
-
-
-def _upright(box: Box, angle: int) -> Box:
-    """A box of the shown page in the frame in which text of that angle is upright."""
-    x0, y0, x1, y1 = box
-    if angle == 90:
-        return y0, -x1, y1, -x0
-    if angle == 180:
-        return -x1, -y1, -x0, -y0
-    if angle == 270:
-        return -y1, x0, -y0, x1
-    return box

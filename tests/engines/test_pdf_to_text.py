@@ -119,6 +119,74 @@ def test_right_to_left_text_comes_in_logical_order(tmp_path: Path) -> None:
     assert text.split("\n")[:3] == [hebrew, arabic, "plain English"]
 
 
+MIXED = [
+    "שלום עולם (abc) 45",
+    'מחיר 12.50 ש"ח [לא כולל] סוף',
+    "كان يا ما (كان) في 2024/05/06 قديم PDF الزمان",
+    "האתר www.example.com/a-b הוא (טוב).",
+    'טלפון 03-1234567, דוא"ל a@b.co',
+    "(באנגלית, שפה זרה: several lines)",
+    "א) סעיף ראשון",
+    "(א) סעיף [ב(ג)] שני",
+    'הוא אמר "Hello World!" והלך',
+    "קובץ C:\\temp\\a.txt נמחק, טמפ' 25-30",
+    "3+4=7 חשבון",
+    "الإسلام لا يقبل (الظلم) 5% من 100",
+    "سعر 1,250.75 دولار أمريكي (USD)",
+]
+MOSTLY_LEFT = ["The word שלום (peace) and עולם [world] 12 בית", "English (עברית) 45 text", "plain (b)"]
+
+
+def test_lines_of_both_directions_come_in_logical_order(tmp_path: Path) -> None:
+    rows = "".join(f"<p dir=rtl>{line}" for line in MIXED) + "".join(f"<p>{line}" for line in MOSTLY_LEFT)
+    source = chromium_pdf(tmp_path, f"<div style='font: 12px DejaVu Sans'>{rows}</div>")
+    assert text_of(source, tmp_path).split("\n")[:-1] == [*MIXED, *MOSTLY_LEFT]
+    (page,) = pages_of(source, tmp_path)
+    words = [word["text"] for word in page["words"]]
+    assert words == " ".join([*MIXED, *MOSTLY_LEFT]).split()
+    latin = next(word for word in page["words"] if word["text"] == "(abc)")
+    hebrew = next(word for word in page["words"] if word["text"] == "עולם")
+    assert latin["box"][2] <= hebrew["box"][0]
+
+
+LETTERS = {"a": "ש", "b": "ל", "c": "ו", "d": "ם", "e": "لا", "f": "و", "g": "ي", "h": "ة", "x": "X"}
+
+
+def lettered(folder: Path, content: bytes, rotate: int = 0) -> Path:
+    """A PDF whose font /F has for the keys of LETTERS their values, each half of the size wide."""
+    codes = LETTERS | {letter: letter for letter in " ()-.0123456789"}
+    lines = "".join(f"<{ord(key):02X}> <{value.encode('utf-16-be').hex()}>\n" for key, value in codes.items())
+    with pikepdf.new() as pdf:
+        page = pdf.add_blank_page(page_size=(500, 700))
+        cmap = f"begincmap 1 begincodespacerange <00> <FF> endcodespacerange\n{len(codes)} beginbfchar\n"
+        font = pikepdf.Dictionary(
+            Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica,
+            FirstChar=32, LastChar=126, Widths=pikepdf.Array([500] * 95),
+            ToUnicode=pdf.make_stream(f"{cmap}{lines}endbfchar endcmap".encode()),
+        )  # fmt: skip
+        page.obj.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F=font))
+        page.obj.Contents = pdf.make_stream(b"BT /F 20 Tf " + content + b" ET")
+        page.obj.Rotate = rotate
+        pdf.save(folder / "lettered.pdf")
+    return folder / "lettered.pdf"
+
+
+@pytest.mark.parametrize("rotate", [0, 90])
+@pytest.mark.parametrize("matrix", [b"1 0 0 1 100 600", b"0 1 -1 0 100 100"])
+def test_right_to_left_text_is_put_in_order_whichever_way_it_is_turned(
+    tmp_path: Path, matrix: bytes, rotate: int
+) -> None:
+    source = lettered(tmp_path, matrix + b" Tm (-4.3  \\(x\\) dcba) Tj", rotate)
+    assert text_of(source, tmp_path).split("\n")[0] == "שלום (X) -4.3"
+
+
+def test_right_to_left_text_that_runs_by_mirroring_and_ligatures_are_in_order(tmp_path: Path) -> None:
+    source = lettered(tmp_path, b"-1 0 0 1 300 400 Tm (abcd) Tj 1 0 0 1 100 300 Tm (hgef) Tj")
+    assert text_of(source, tmp_path).split("\n")[:2] == ["שלום", "ولاية"]
+    (page,) = pages_of(source, tmp_path)
+    assert [word.get("angle", 0) for word in page["words"]] == [0, 0]
+
+
 def test_a_page_drawn_row_by_row_across_two_columns_is_read_column_by_column(tmp_path: Path) -> None:
     left = [f"left column line {i} goes on here" for i in range(12)]
     right = [f"right column line {i} goes on too" for i in range(12)]

@@ -1,0 +1,91 @@
+"""The characters of a page in logical order, where pdfium has them otherwise.
+
+pdfium turns right-to-left text round by drawn piece and knows no bracket pairs, so of mixed lines, and of
+Arabic that Chromium draws glyph by glyph, it makes an order that nobody reads. Where characters stand tells.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from docmill.engines.bidi import RIGHT_TO_LEFT, brackets_turned, logical_order
+from docmill.engines.text_boxes import Box
+
+
+@dataclass(frozen=True, slots=True)
+class LaidText:
+    """A page's characters in logical order.
+
+    `order` has the place in pdfium's text of each, none where that is its own. `ends` has for the beginning
+    of each line that was put in order the places in pdfium's text of its leftmost and rightmost character.
+    """
+
+    text: str
+    order: Sequence[int] | None = None
+    ends: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def in_logical_order(
+    drawn: str, lines: Iterable[tuple[int, int]], boxes: Callable[[int, int], list[Box]]
+) -> LaidText:
+    """The text of a page; `lines` are where each begins and ends, `boxes` gives the boxes of the characters
+    of one in the frame in which it is upright."""
+    letters, order = list(drawn), list(range(len(drawn)))
+    ends: dict[int, tuple[int, int]] = {}
+    right_share = len(RIGHT_TO_LEFT.findall(drawn)) / max(1, sum(map(str.isalpha, drawn)))
+    for start, end in lines:
+        line = drawn[start:end]
+        if not RIGHT_TO_LEFT.search(line):
+            continue
+        glyphs = _from_left(line, boxes(start, end))
+        ends[start] = start + glyphs[0][0], start + glyphs[-1][0]
+        seen = [line[glyph[0]] for glyph in glyphs]
+        places = [place for i in logical_order(seen, right_share=right_share) for place in glyphs[i]]
+        letters[start:end] = brackets_turned("".join(line[place] for place in places))
+        order[start:end] = [start + place for place in places]
+    return LaidText("".join(letters), order, ends)
+
+
+def _from_left(line: str, boxes: Sequence[Box]) -> list[list[int]]:
+    """The places of a line's letters as they stand from the left, each with those of its marks."""
+    middle = [(box[0] + box[2]) / 2 for box in boxes]
+    # Spaces that pdfium has made up, not always where the white is.
+    made_up = [
+        place for place, letter in enumerate(line) if letter == " " and boxes[place][0] == boxes[place][2]
+    ]
+    letters = [
+        place
+        for place, letter in enumerate(line)
+        if place not in made_up and not unicodedata.combining(letter)
+    ]
+    glyphs = {place: [place] for place in letters or range(len(line))}
+    for place in range(len(line)):
+        if place in glyphs or place in made_up:
+            continue
+        # Drawn before or after the letter that it stands on.
+        after = bisect(letters, place)
+        beside = letters[max(0, after - 1) : after + 1]
+        glyphs[min(beside, key=lambda letter: abs(middle[letter] - middle[place]))].append(place)
+    # The letters of a ligature have one box and come in either order; nearly all of them begin with lam.
+    from_left = sorted(glyphs, key=lambda place: (middle[place], line[place] == "ل"))
+    return [glyphs.get(place, [place]) for place in _spaced(line, from_left, made_up, boxes)]
+
+
+def _spaced(line: str, places: Sequence[int], spaces: Sequence[int], boxes: Sequence[Box]) -> list[int]:
+    """Letters from the left with as many spaces put where the most white is between them."""
+    white = [
+        0.0 if line[before] == " " or line[after] == " " else boxes[after][0] - boxes[before][2]
+        for before, after in pairwise(places)
+    ]
+    widest = sorted(range(len(white)), key=lambda gap: white[gap], reverse=True)[: len(spaces)]
+    left = list(spaces)
+    out: list[int] = []
+    for gap, place in enumerate(places):
+        out.append(place)
+        if gap in widest:
+            out.append(left.pop())
+    return out + left
