@@ -84,6 +84,8 @@ class EngineOptions:
 
 # How a note begins that tells of a PDF that was mended: what it looked like before is then no measure.
 DAMAGED = "the PDF was damaged"
+# And where its pages are not what Acrobat shows.
+DYNAMIC_XFA = "the PDF is a dynamic XFA form: its page only stands in for it and is all that is converted"
 
 
 @dataclass(frozen=True, slots=True)

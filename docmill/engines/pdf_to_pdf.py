@@ -23,7 +23,7 @@ from docmill.engines.base import (
     Progress,
 )
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
-from docmill.engines.pdf_edit.forms import is_signed
+from docmill.engines.pdf_edit.forms import drop_xfa, is_signed
 from docmill.engines.pdf_edit.merging import Merge, attachments
 from docmill.engines.pdf_edit.opening import OpenedPdf, open_for_editing, repair_notes
 from docmill.engines.pdf_edit.saving import SaveOptions, save, set_metadata
@@ -129,6 +129,7 @@ class _Job:
         else:
             if attachments(opened.pdf) is not None:
                 notes.append("each of the files has the attachments")
+            notes += drop_xfa(opened.pdf)
             self._split(opened, names)
         if not opened.notes:
             # An object that nothing looked at until it was written.

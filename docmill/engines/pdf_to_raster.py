@@ -20,7 +20,7 @@ from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.pdf_content import PageContents
-from docmill.engines.pdfium_document import open_pdf, repair_notes, selected_pages
+from docmill.engines.pdfium_document import open_pdf, reading_notes, selected_pages
 from docmill.errors import CorruptDocument
 from docmill.formats import PDF
 from docmill.options import PixelBox
@@ -50,9 +50,10 @@ class PdfToRaster:
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
             contents = PageContents.of(source, options, len(document))
+            notes = reading_notes(source, document)
         renderer = _Renderer(source, options, contents)
         result = convert_pages(numbers, renderer.make, renderer.blank, out_dir, options, progress)
-        return replace(result, notes=(*repair_notes(source), *contents.notes))
+        return replace(result, notes=(*notes, *contents.notes))
 
 
 class _Renderer:

@@ -25,7 +25,7 @@ import pypdfium2
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.page_text import PageText
 from docmill.engines.pdf_content import PageContents
-from docmill.engines.pdfium_document import load_pdf, open_pdf, repair_notes, selected_pages
+from docmill.engines.pdfium_document import load_pdf, open_pdf, reading_notes, selected_pages
 from docmill.errors import DocmillError
 from docmill.formats import JSON
 from docmill.options import OnError
@@ -56,6 +56,7 @@ class PdfToText:
         with open_pdf(source, options.password) as document:
             numbers = selected_pages(document, options)
             contents = PageContents.of(source, options, len(document))
+            notes = reading_notes(source, document)
         reader = _Reader(source, options.password, as_json, contents)
         with output.open("w", encoding="utf-8", newline="") as out:
             out.write('{"pages": [' if as_json else "")
@@ -71,7 +72,6 @@ class PdfToText:
                     has_text |= page.has_text
                 out.write(("\n" if done == 1 else ",\n") + page.text if as_json else page.text + "\f")
             out.write("\n]}\n" if as_json else "")
-        notes = repair_notes(source)
         if pages and not has_text:
             notes += ("no page has text: pictures of text are not read",)
         return EngineResult((output,), tuple(pages), tuple(failures), notes)

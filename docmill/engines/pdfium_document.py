@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pypdfium2
 
-from docmill.engines.base import EngineOptions
+from docmill.engines.base import DYNAMIC_XFA, EngineOptions
 from docmill.errors import CorruptDocument
 from docmill.pdfium import open_error
 
@@ -52,7 +52,14 @@ def selected_pages(document: pypdfium2.PdfDocument, options: EngineOptions) -> l
     return options.page_numbers(count)
 
 
-def repair_notes(source: Path) -> tuple[str, ...]:
+def reading_notes(source: Path, document: pypdfium2.PdfDocument) -> tuple[str, ...]:
+    """What a person should know of a PDF whose pages are drawn or read."""
+    form_type = pypdfium2.raw.FPDF_GetFormType(document)
+    dynamic = form_type == pypdfium2.raw.FORMTYPE_XFA_FULL
+    return (*_repair_notes(source), *((DYNAMIC_XFA,) if dynamic else ()))
+
+
+def _repair_notes(source: Path) -> tuple[str, ...]:
     """That pdfium had to find the objects of a PDF by itself, which it does not tell: where the last
     `startxref` does not lead to a cross-reference table or stream (ISO 32000-1, 7.5.5)."""
     with source.open("rb") as file:

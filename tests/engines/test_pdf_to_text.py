@@ -373,3 +373,14 @@ def test_a_document_of_pictures_is_told_to_have_no_text(tmp_path):
             "no page has text: pictures of text are not read",
         )
         assert convert(drawn(tmp_path, [], [(50, 600, "Read")]), tmp_path, to_json=to_json).notes == ()
+
+
+def test_a_dynamic_xfa_form_is_told(tmp_path: Path) -> None:
+    source = drawn(tmp_path, [(50, 600, "Please wait...")])
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array(), XFA=pdf.make_stream(b"<xdp:xdp/>"))
+        pdf.save()
+        assert convert(source, tmp_path).notes == ()
+        pdf.Root.NeedsRendering = True
+        pdf.save()
+    assert any("dynamic XFA form" in note for note in convert(source, tmp_path).notes)

@@ -5,11 +5,13 @@ ISO 32000-1: destinations 12.3.2, the document outline 12.3.3, name trees 7.9.6.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pikepdf
 from pikepdf import Array, Dictionary, Name, NameTree, Object, String
+
+from docmill.engines.pdf_edit.name_trees import entries, new_tree
 
 ObjGen = tuple[int, int]
 # Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
@@ -23,6 +25,7 @@ class Destinations:
 
     def __init__(self, pdf: pikepdf.Pdf, alive: Collection[ObjGen]) -> None:
         self._alive = alive
+        self._root = pdf.Root
         names = pdf.Root.get(Name.Names)
         self.tree = named_destinations(pdf) if isinstance(names, Dictionary) else None
         self.dictionary: Any = pdf.Root.get(Name.Dests)
@@ -38,6 +41,15 @@ class Destinations:
             return self.is_gone(destination.get(Name.D), depth + 1)
         found = self._named(destination)
         return found is not None and self.is_gone(found, depth + 1)
+
+    def of_tree(self) -> Iterator[tuple[bytes, Any]]:
+        """The destinations of the name tree."""
+        names = self._root.get(Name.Names)
+        return entries(names.get(Name.Dests)) if isinstance(names, Dictionary) else iter(())
+
+    def of_dictionary(self) -> Iterator[tuple[str, Any]]:
+        """The destinations of the older dictionary."""
+        return iter(self.dictionary.items() if isinstance(self.dictionary, Dictionary) else ())
 
     def _named(self, name: Any) -> Any:
         if isinstance(name, String) and self.tree is not None:
@@ -65,6 +77,19 @@ class Destinations:
             return self.explicit(destination.get(Name.D), depth + 1)
         return self.explicit(self._named(destination), depth + 1)
 
+    def moved(self, destination: Any, pages: Mapping[ObjGen, Object]) -> Array | None:
+        """It as an array that leads to the same place of the page that `pages` has for its page; None where
+        that has none."""
+        explicit = self.explicit(destination)
+        page = explicit[0] if explicit is not None and len(explicit) else None
+        new = pages.get(page.objgen) if isinstance(page, Dictionary) else None
+        if explicit is None or new is None:
+            return None
+        view = [explicit[i] for i in range(1, len(explicit))]
+        # A name and numbers; what else a made one has may not be taken to another document.
+        plain = [None if isinstance(v, Object) and not isinstance(v, Name) else v for v in view]
+        return Array([new, *plain])
+
 
 def _page_of_element(element: Any) -> Object | None:
     """The page of a piece of the structure tree: its own, or that of the first thing in it that has one."""
@@ -90,6 +115,40 @@ def named_destinations(pdf: pikepdf.Pdf) -> NameTree | None:
     return NameTree(tree) if isinstance(tree, Dictionary) else None
 
 
+class NamedDestinations:
+    """The named destinations that a merge brings besides those that links lead to: what is outside of the
+    document (`#nameddest=` of an address, another PDF) knows them by name. Of two of a name the first
+    stays."""
+
+    def __init__(self) -> None:
+        self._of_tree: dict[bytes, Array] = {}
+        self._of_dictionary: dict[str, Array] = {}
+
+    def add(self, source: pikepdf.Pdf, pages: Mapping[ObjGen, Object]) -> None:
+        """Add those of a document that lead to one of its pages that `pages` has the copy of."""
+        theirs = Destinations(source, ())
+        for name, value in theirs.of_tree():
+            destination = None if name in self._of_tree else theirs.moved(value, pages)
+            if destination is not None:
+                self._of_tree[name] = destination
+        for key, value in theirs.of_dictionary():
+            destination = None if key in self._of_dictionary else theirs.moved(value, pages)
+            if destination is not None:
+                self._of_dictionary[key] = destination
+
+    def write(self, pdf: pikepdf.Pdf) -> None:
+        """Put them beside those that a document has."""
+        mine = Destinations(pdf, ())
+        if self._of_tree:
+            names = pdf.Root.get(Name.Names)
+            if not isinstance(names, Dictionary):
+                names = pdf.Root.Names = pdf.make_indirect(Dictionary())
+            names.Dests = new_tree(pdf, {**self._of_tree, **dict(mine.of_tree())})
+        if self._of_dictionary:
+            both = {**self._of_dictionary, **dict(mine.of_dictionary())}
+            pdf.Root.Dests = pdf.make_indirect(Dictionary(both))
+
+
 def drop_dead_destinations(pdf: pikepdf.Pdf, pages: Iterable[Object], alive: Collection[ObjGen]) -> None:
     """Remove bookmarks, links, named destinations and an opening action that lead to pages not in `alive`.
 
@@ -108,9 +167,10 @@ def drop_dead_destinations(pdf: pikepdf.Pdf, pages: Iterable[Object], alive: Col
         )
         if gone:
             del pdf.Root.OpenAction
-    if destinations.tree is not None:
-        for name in [name for name, value in destinations.tree.items() if destinations.is_gone(value)]:
-            del destinations.tree[name]
+    listed = dict(destinations.of_tree())
+    stay = {name: value for name, value in listed.items() if not destinations.is_gone(value)}
+    if len(stay) < len(listed):
+        pdf.Root.Names.Dests = new_tree(pdf, stay)
     if isinstance(destinations.dictionary, Dictionary):
         for key in [key for key, value in destinations.dictionary.items() if destinations.is_gone(value)]:
             del destinations.dictionary[key]

@@ -8,6 +8,8 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Object
 
+from docmill.engines.base import DYNAMIC_XFA
+
 ObjGen = tuple[int, int]
 MAX_DEPTH = 100
 
@@ -27,6 +29,19 @@ def is_signed(pdf: pikepdf.Pdf) -> bool:
             seen.add(value.objgen)
             stack.append(value.get(Name.Kids))
     return False
+
+
+def drop_xfa(pdf: pikepdf.Pdf) -> list[str]:
+    """Take out the description of a form in XFA, which some viewers show in place of the pages: it is of the
+    document as it was. Returns what a person should know."""
+    form = pdf.Root.get(Name.AcroForm)
+    if not isinstance(form, Dictionary) or Name.XFA not in form:
+        return []
+    del form.XFA
+    if Name.NeedsRendering not in pdf.Root:
+        return ["the XFA of its form is left out; the form fields stay"]
+    del pdf.Root.NeedsRendering
+    return [DYNAMIC_XFA]
 
 
 def drop_fields_without_page(pdf: pikepdf.Pdf, pages: Iterable[Object]) -> None:

@@ -1,6 +1,6 @@
 """Appending one PDF to another, with its bookmarks, links, form fields, layers, labels, tags and attachments.
 
-pikepdf's `add_pages_from` carries links and layers, and makes named destinations unique.
+pikepdf's `add_pages_from` carries links and layers, and makes the named destinations that links use unique.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import pikepdf
 from pikepdf import Dictionary, Name, NameTree, Object
 
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
+from docmill.engines.pdf_edit.destinations import NamedDestinations
 from docmill.engines.pdf_edit.form_merging import append_form, field_names
+from docmill.engines.pdf_edit.forms import drop_xfa
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.outlines import append_bookmarks, copied_bookmarks
@@ -29,6 +31,7 @@ class Merge:
     _labels: list[Label] = field(default_factory=list)
     _has_labels: bool = False
     _pdfa: str = ""
+    _destinations: NamedDestinations = field(default_factory=NamedDestinations)
     _bookmarks: list[Object] = field(default_factory=list)
     _field_names: set[str] = field(default_factory=set)
 
@@ -52,6 +55,8 @@ class Merge:
             drop_pdfa_claim(pdf)
             self.notes.append(f"the output is not PDF/A-{self._pdfa} as the first document: {name} is not")
             self._pdfa = ""
+        self.notes += drop_xfa(pdf)
+        self.notes += [f"{name}: {note}" for note in drop_xfa(source.pdf)]
         form = source.pdf.Root.get(Name.AcroForm)
         if form is not None:
             del source.pdf.Root.AcroForm
@@ -61,6 +66,7 @@ class Merge:
             append_tags(pdf, source.pdf, new)
         copies = {page.objgen: copy for page, copy in zip(source.pages, new, strict=True)}
         self._bookmarks += copied_bookmarks(pdf, source.pdf, copies)
+        self._destinations.add(source.pdf, copies)
         _append_attachments(pdf, source.pdf)
         self._add_labels(source)
         if isinstance(form, Dictionary):
@@ -74,6 +80,7 @@ class Merge:
     def finish(self) -> None:
         """Write what is made of all documents together."""
         self.opened.pages = [page.obj for page in self.opened.pdf.pages]
+        self._destinations.write(self.opened.pdf)
         append_bookmarks(self.opened.pdf, self._bookmarks)
         write_labels(self.opened.pdf, self._labels if self._has_labels else None)
 

@@ -64,12 +64,13 @@ class _Copier:
             if value is not None:
                 copy[key] = self._foreign(value)
         action = item.get(Name.A)
+        # A name is resolved, since it may be that of another one here.
         if Name.Dest in item:
-            destination = self._moved(item.Dest)
+            destination = self._destinations.moved(item.Dest, self._pages)
             if destination is not None:
                 copy.Dest = destination
         elif isinstance(action, Dictionary) and action.get(Name.S) == Name.GoTo:
-            destination = self._moved(action.get(Name.D))
+            destination = self._destinations.moved(action.get(Name.D), self._pages)
             if destination is not None:
                 copy.A = Dictionary(S=Name.GoTo, D=destination)
         elif isinstance(action, Dictionary):
@@ -77,15 +78,6 @@ class _Copier:
         if self._has_tags and isinstance(item.get(Name.SE), Dictionary) and item.SE.is_indirect:
             copy.SE = self._pdf.copy_foreign(item.SE)
         return copy
-
-    def _moved(self, destination: Any) -> Array | None:
-        """A destination on the new page; a name is resolved, since it may be that of another one here."""
-        explicit = self._destinations.explicit(destination)
-        page = explicit[0] if explicit is not None and len(explicit) else None
-        new = self._pages.get(page.objgen) if isinstance(page, Dictionary) else None
-        if explicit is None or new is None:
-            return None
-        return Array([new, *(explicit[i] for i in range(1, len(explicit)))])
 
     def _foreign(self, value: Any) -> Any:
         """A number, string, dictionary or array of `source` as one of `pdf`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pikepdf import Array, Dictionary, Name, Object
 
 from docmill.engines.pdf_edit.destinations import drop_dead_destinations
-from docmill.engines.pdf_edit.forms import drop_fields_without_page
+from docmill.engines.pdf_edit.forms import drop_fields_without_page, drop_xfa
 from docmill.engines.pdf_edit.labels import read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.tags import drop_tags_without_page
@@ -41,6 +41,7 @@ def select_pages(opened: OpenedPdf, indexes: Sequence[int]) -> list[str]:
     if gone:
         alive = {page.objgen for page in pages}
         drop_dead_destinations(pdf, pages, alive)
+        notes += drop_xfa(pdf)
         drop_fields_without_page(pdf, pages)
         if not drop_tags_without_page(pdf, pages, alive):
             notes.append("the tags were too many to be sorted by page and are gone")
