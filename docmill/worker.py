@@ -33,6 +33,7 @@ from pydantic import Field, PrivateAttr
 from docmill import sandbox
 from docmill.errors import InvalidJobData
 from docmill.jobs.executor import Executor, load_docmill_flow
+from docmill.jobs.failures import patient_client
 from docmill.jobs.names import FLOW_ENTRYPOINT
 from docmill.settings import Settings
 
@@ -119,7 +120,7 @@ class DocmillWorker(BaseWorker[DocmillJobConfiguration, DocmillVariables, Docmil
         polling = {PREFECT_WORKER_QUERY_SECONDS: self._docmill.poll_interval}
         if "query_seconds" in get_current_settings().worker.model_fields_set:
             polling = {}
-        with temporary_settings(updates=polling), _stop_at_sigterm():
+        with temporary_settings(updates=polling), patient_client(), _stop_at_sigterm():
             await super().start(*args, **kwargs)
 
     async def setup(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from docmill import wording
@@ -69,7 +70,11 @@ async def _stages(work: Workspace, request: ConvertRequest, started: float) -> C
     converted = await convert(work, request, documents, label=wording.label(request))
     name = wording.short_name(request.target or "document cache")
     outcome = await publish(work, request, documents, converted, ids, started, name=name)
-    await _artifacts(outcome, documents, converted)
+    try:
+        await _artifacts(outcome, documents, converted)
+    except Exception as error:
+        # The output is in place: a table for the eyes that cannot be stored does not undo that.
+        get_run_logger().warning("the summary could not be stored: %s", error)
     return outcome
 
 

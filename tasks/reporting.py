@@ -65,7 +65,7 @@ class ProgressReport:
         if self._writer is not None:
             await end_task(self._writer)
         if error is None and self._artifact is not None:
-            await aupdate_progress_artifact(self._artifact, progress=100.0, description="all pages converted")
+            await self._show(100.0, "all pages converted")
 
     async def _write(self) -> None:
         written = None
@@ -75,9 +75,15 @@ class ProgressReport:
             if latest is None or latest is written:
                 continue
             done = 100.0 * (latest.page - 1) / max(latest.page_count, 1)
-            description = f"page {latest.page} of {latest.page_count}"
+            await self._show(done, f"page {latest.page} of {latest.page_count}")
+            written = latest
+
+    async def _show(self, done: float, description: str) -> None:
+        try:
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(progress=done, description=description)
             else:
                 await aupdate_progress_artifact(self._artifact, progress=done, description=description)
-            written = latest
+        except Exception as error:
+            # For the eyes: the conversion goes on without. What others rely on is in the job's labels.
+            get_run_logger().debug("the progress artifact was not written: %r", error)

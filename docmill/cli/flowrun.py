@@ -42,7 +42,7 @@ def convert_with_prefect(
     with prefect_api(settings, say) as wait_until_ready:
         from docmill.flows.convert import convert_document
         from docmill.jobs.background import BackgroundLoop
-        from docmill.jobs.failures import prefect_failures
+        from docmill.jobs.failures import patient_client, prefect_failures
         from docmill.jobs.watch import AbortReason, stop_all_jobs
         from docmill.tasks.reporting import current_observer
 
@@ -63,7 +63,8 @@ def convert_with_prefect(
             stop_all_jobs(AbortReason.ABORTED)
 
         # In a thread of its own: Prefect would take SIGTERM for itself and leave the run crashed.
-        background = BackgroundLoop("docmill-convert")
+        with patient_client():
+            background = BackgroundLoop("docmill-convert")
         try:
             for request in requests:
                 if interrupts.release():

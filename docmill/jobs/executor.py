@@ -28,6 +28,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from docmill.errors import InvalidJobData
 from docmill.jobs.background import BackgroundLoop, end_task
 from docmill.jobs.claim import again
+from docmill.jobs.failures import patient_client
 from docmill.jobs.running import Ending, current_ending
 from docmill.jobs.sweep import Sweeper
 from docmill.jobs.watch import AbortReason, keep_watching, stop_job
@@ -51,7 +52,8 @@ class Executor:
     """
 
     def __init__(self, *, reruns: bool = True) -> None:
-        self._background = BackgroundLoop("docmill-executor")
+        with patient_client():
+            self._background = BackgroundLoop("docmill-executor")
         self._runs: dict[UUID, asyncio.Task[State[Any] | None]] = {}
         self._reruns = reruns
         self._closing = asyncio.Event()
@@ -184,14 +186,15 @@ def _unobserved(run: FlowRun) -> FlowRun:
 async def _settle(ending: Ending, state: State[Any] | None) -> State[Any] | None:
     """See to it that a run whose engine has ended does not stay Cancelling for ever.
 
-    An abort or a suspension that came after the point of no return is one too many: the run is Completed.
+    An abort or a suspension that came after the point of no return is one too many: the run is Completed. So
+    is one whose Completed did not reach the server, which Prefect's engine takes for a failure of the flow.
     """
-    if state is not None and state.is_final():
+    if state is not None and state.is_final() and (state.is_completed() or not ending.completed):
         return state
     async with get_client() as client:
         try:
             run = await client.read_flow_run(ending.flow_run_id)
-            late = ending.completed and run.state and run.state.is_paused()
+            late = ending.completed and run.state and (run.state.is_paused() or run.state.is_failed())
             if late or (run.state and run.state.is_cancelling()):
                 end = again(ending.completed) if ending.completed else Cancelled(message="aborted")
                 await client.set_flow_run_state(run.id, end, force=end.is_completed())

@@ -1,4 +1,4 @@
-"""What Prefect's client and HTTP raise where the API cannot be used becomes `PrefectUnavailable`."""
+"""Where the Prefect API cannot be used: how long a job goes on asking, and what is told in the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,38 @@ from contextlib import contextmanager
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_CLIENT_RETRY_EXTRA_CODES, get_current_settings, temporary_settings
 
 from docmill.documents.secrets import redact_uri
 from docmill.errors import PrefectUnavailable
+
+# Prefect's client goes on for a minute where the server is away or says 408, 429, 502 or 503. One whose
+# database has just died says 500.
+FAILING = frozenset({500, 504})
+
+
+@contextmanager
+def patient_client() -> Iterator[None]:
+    """Have Prefect's client ask again where the server fails, as it does where the server is away.
+
+    For a process that runs jobs: a single 500 made a job Failed whose output was in place, or ended the
+    worker. What is asked for in a job may be asked for twice. What the user has set holds.
+    """
+    if "retry_extra_codes" in get_current_settings().client.model_fields_set:
+        yield
+        return
+    with temporary_settings(updates={PREFECT_CLIENT_RETRY_EXTRA_CODES: set(FAILING)}):
+        yield
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether Prefect's client raised it since the server was away or failed, not for what it was asked."""
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code >= 500 or error.response.status_code in _LATER
+    return isinstance(error, httpx.TransportError)
+
+
+_LATER = frozenset({408, 429})
 
 
 @contextmanager

@@ -14,16 +14,16 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.exceptions import Abort, PrefectHTTPStatusError
+from prefect.exceptions import Abort
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed
 
 from docmill.errors import DocmillError, JobAborted
 from docmill.jobs import labels, status
 from docmill.jobs.claim import Ownership, again
+from docmill.jobs.failures import is_outage, patient_client, prefect_failures
 from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.watch import AbortEvent, AbortReason, abort_event
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 # How long a job that has something to report waits for a Prefect API that does not answer, in seconds.
 API_PATIENCE, API_PAUSE = 3600.0, 2.0
+# So often a job goes back to its pool because the API failed it: a failure that stays is no outage.
+MOST_RETURNS = 5
 
 
 class RunningJob:
@@ -51,6 +53,7 @@ class RunningJob:
         self.report = JobReporter(client, run.id, abort, patience, age, anew)
         self.ownership = Ownership(client, run.id, run.state.id, abort, self.report.holds_lease)
         self.returns_to_pool = bool(run.deployment_id and run.work_queue_id)
+        self.attempt = run.run_count or 1
         self._has_caller = run.deployment_id is None or run.parent_task_run_id is not None
         self._client = client
 
@@ -125,17 +128,18 @@ async def running_job() -> AsyncIterator[RunningJob]:
         raise RuntimeError("running_job is for the inside of a flow")
     run = context.flow_run
     settings = Settings.from_env()
-    async with get_client() as client, abort_event(run.id) as abort:
-        await _ensure_pair(client, run, settings.default_user)
-        job = RunningJob(client, run, abort, Patience(settings.contact_timeout))
-        if (run.state and run.state.is_cancelling()) or await _was_cancelled(client, run):
-            abort.trigger(AbortReason.ABORTED)
-        token = _current.set(job)
-        try:
-            async with job.report.reporting():
-                yield job
-        finally:
-            _current.reset(token)
+    with patient_client():
+        async with get_client() as client, abort_event(run.id) as abort:
+            await _ensure_pair(client, run, settings.default_user)
+            job = RunningJob(client, run, abort, Patience(settings.contact_timeout))
+            if (run.state and run.state.is_cancelling()) or await _was_cancelled(client, run):
+                abort.trigger(AbortReason.ABORTED)
+            token = _current.set(job)
+            try:
+                async with job.report.reporting():
+                    yield job
+            finally:
+                _current.reset(token)
 
 
 async def _was_cancelled(client: PrefectClient, run: FlowRun) -> bool:
@@ -156,10 +160,22 @@ async def _ended_by(error: Exception, job: RunningJob) -> State[Any]:
         return AwaitingRetry(message="no contact to the Prefect API")
     if job.abort.is_set() or isinstance(error, JobAborted):
         return Cancelled(message="aborted")
+    if is_outage(error):
+        if job.returns_to_pool and job.attempt < MOST_RETURNS:
+            return AwaitingRetry(message="the Prefect API failed")
+        error = _as_unavailable(error)
     if not isinstance(error, DocmillError):
         raise error
     await job.report.failed(error)
     return Failed(message=str(error), data=error)
+
+
+def _as_unavailable(error: Exception) -> Exception:
+    try:
+        with prefect_failures():
+            raise error
+    except DocmillError as told:
+        return told
 
 
 async def _must_hold(job: RunningJob) -> None:
@@ -184,9 +200,8 @@ async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await call()
-        except (httpx.TransportError, PrefectHTTPStatusError) as error:
-            gone = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
-            if gone or time.monotonic() > deadline:
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(API_PAUSE)
 
