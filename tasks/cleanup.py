@@ -17,12 +17,12 @@ from docmill import cleanup
 from docmill.cleanup import Cleaned
 from docmill.documents.publish import sweep_stale
 from docmill.errors import DocmillError
-from docmill.jobs.retention import delete_old_jobs, ended_runs, folders_of_crashed
+from docmill.jobs.retention import delete_old_jobs, ended_runs, folders_of_unlucky
 from docmill.jobs.sweep import sweep_once
 from docmill.settings import Settings
 
-#: Crashed runs are looked after for so long: the flow runs every day, and a host may be off for some.
-CRASHED_DAYS = 7
+#: Runs that died or failed are looked after for so long: the flow runs every day, a host may be off for some.
+UNLUCKY_DAYS = 7
 _OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
@@ -52,18 +52,18 @@ async def clean_jobs(settings: Settings, dry_run: bool) -> list[Cleaned]:
 
 @task(name="unfinished outputs", **_OPTIONS)
 async def clean_outputs() -> list[Cleaned]:
-    """Take back what crashed runs had staged beside their targets; see `docmill.documents.publish`.
+    """Take back what runs that died or failed left beside their targets; see `docmill.documents.publish`.
 
     A dry run leaves it out. A folder that cannot be reached from here is another host's to clean.
     """
     swept: dict[str, int] = {}
-    for folder, runs in (await folders_of_crashed(timedelta(days=CRASHED_DAYS))).items():
+    for folder, runs in (await folders_of_unlucky(timedelta(days=UNLUCKY_DAYS))).items():
         try:
             swept[folder] = await asyncio.to_thread(sweep_stale, folder, partial(_not_in, runs))
         except DocmillError as error:
             get_run_logger().info("%s is left as it is: %s", folder, error)
     names = tuple(folder for folder, count in swept.items() if count)
-    return [Cleaned("unfinished outputs of crashed jobs", sum(swept.values()), names=names)]
+    return [Cleaned("unfinished outputs of jobs that ended", sum(swept.values()), names=names)]
 
 
 def _not_in(dead: Collection[str], run_id: str) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from docmill.jobs.client import delete_run
@@ -51,19 +51,22 @@ async def ended_runs(ids: Collection[UUID]) -> set[UUID]:
     return ended
 
 
-async def folders_of_crashed(since: timedelta) -> dict[str, set[str]]:
-    """Where runs that crashed in this time were to publish: target folders, each with the ids of its runs.
+async def folders_of_unlucky(since: timedelta) -> dict[str, set[str]]:
+    """Where runs that may have left something were to publish: target folders, each with the ids of its runs.
 
-    A crashed run had no chance to take back what it had staged there.
+    They ended in this time. A process that was killed had no chance to take back what it had staged, be its
+    run Crashed, Cancelled in its place, or Completed by a rerun; one that failed may have met a store that
+    failed to take it back.
     """
     folders: dict[str, set[str]] = {}
-    after = {"end_time": {"after_": datetime.now(UTC) - since}, "state": {"type": {"any_": ["CRASHED"]}}}
+    after = {"end_time": {"after_": datetime.now(UTC) - since}}
     async with get_client() as client:
         offset = 0
         while runs := await _ended(client, after, offset=offset):
             offset += len(runs)
             for run in runs:
-                if target := _target(run):
+                at_once = run.state_type is StateType.COMPLETED and (run.run_count or 1) == 1
+                if (target := _target(run)) and not at_once:
                     folders.setdefault(folder_of(target), set()).add(str(run.id))
     return folders
 
@@ -75,7 +78,7 @@ def _target(run: FlowRun) -> str | None:
 
 
 async def _ended(client: PrefectClient, conditions: dict[str, Any], offset: int = 0) -> list[FlowRun]:
-    states = conditions.get("state") or {"type": {"any_": sorted(TERMINAL_STATES)}}
+    states = {"type": {"any_": sorted(TERMINAL_STATES)}}
     return await client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": list(FLOW_NAMES)}}),
         flow_run_filter=FlowRunFilter.model_validate(conditions | {"state": states}),

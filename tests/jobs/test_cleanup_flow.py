@@ -9,21 +9,22 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Completed, Crashed, Running
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running
 
 from docmill.documents.publish import stage
 from docmill.flows.cleanup import clean_up
 from docmill.flows.convert import convert_document
+from docmill.jobs.claim import again
 from docmill.jobs.retention import delete_old_jobs
 from docmill.request import ConvertRequest
 
 
-async def run_in(state, target: Path) -> str:
+async def run_in(states, target: Path) -> str:
     request = ConvertRequest(sources=("scan.tif",), target=str(target)).to_dict()
     async with get_client() as client:
         run = await client.create_flow_run(convert_document, parameters={"request": request}, state=Running())
-        if state:
-            await client.set_flow_run_state(run.id, state, force=True)
+        for state in states:
+            await client.set_flow_run_state(run.id, again(state), force=True)
         return str(run.id)
 
 
@@ -33,23 +34,31 @@ def staged_by(run: str, made: Path, target: Path) -> Path:
     return (set(target.parent.iterdir()) - before).pop()
 
 
-def test_what_a_crashed_run_staged_is_taken_back(api, tmp_path):
+RERUN = [Running(), AwaitingRetry(), Pending(), Running(), Completed()]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [[Crashed()], [Failed()], [Cancelled()], RERUN],
+    ids=["crashed", "failed", "cancelled in its place", "completed by a rerun"],
+)
+def test_what_a_dead_run_staged_is_taken_back(api, tmp_path, end):
     made = tmp_path / "made.pdf"
     made.write_bytes(b"%PDF-")
     folder = tmp_path / "out"
     folder.mkdir()
-    dead = staged_by(asyncio.run(run_in(Crashed(), folder / "dead.pdf")), made, folder / "dead.pdf")
-    alive = staged_by(asyncio.run(run_in(None, folder / "alive.pdf")), made, folder / "alive.pdf")
+    dead = staged_by(asyncio.run(run_in(end, folder / "dead.pdf")), made, folder / "dead.pdf")
+    alive = staged_by(asyncio.run(run_in([], folder / "alive.pdf")), made, folder / "alive.pdf")
     state = asyncio.run(clean_up(return_state=True))
     assert state.is_completed(), state.message
-    assert "1 unfinished outputs of crashed jobs" in state.message
+    assert "1 unfinished outputs of jobs that ended" in state.message
     assert not dead.exists()
     assert alive.exists()
 
 
 def test_jobs_that_ended_long_ago_are_deleted_with_their_artifacts(api, tmp_path):
-    ended = asyncio.run(run_in(Completed(), tmp_path / "a.pdf"))
-    running = asyncio.run(run_in(None, tmp_path / "b.pdf"))
+    ended = asyncio.run(run_in([Completed()], tmp_path / "a.pdf"))
+    running = asyncio.run(run_in([], tmp_path / "b.pdf"))
 
     async def scenario():
         async with get_client() as client:
