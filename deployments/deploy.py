@@ -14,6 +14,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.objects import VersionInfo
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
@@ -72,7 +73,9 @@ async def deploy(pool: str, pool_type: str | None = None) -> list[str]:
             name = f"{deployment.flow_name}/{deployment.name}"
             there = await _find(client, name)
             if there is None:
-                await deployment.apply(work_pool_name=pool)  # type: ignore[misc]  # typed as the blocking one
+                # Else Prefect notes the commit and the address of whatever repository the user stands in.
+                version = VersionInfo(type="prefect:simple", version=deployment.version or "")
+                await deployment.aapply(work_pool_name=pool, version_info=version)
             elif there.version != deployment.version or there.work_pool_name != pool:
                 await _bring_up_to_date(client, there, deployment, flow, pool)
             else:

@@ -44,6 +44,12 @@ def run_flow(machine: Up, deployment: str, **parameters: Any) -> dict[str, Any]:
     return result
 
 
+def test_what_was_deployed_is_not_deployed_again(running_up: Up) -> None:
+    # Not even from within a git repository, whose commit Prefect takes for the version where it may.
+    ran = running_up.run("deploy")
+    assert (ran.returncode, ran.stdout) == (0, "deployed to docmill: all was there\n")
+
+
 def test_a_batch_goes_on_where_documents_fail_and_skips_what_is_done(running_up: Up, tmp_path: Path) -> None:
     inbox, out = tmp_path / "in", tmp_path / "out"
     (inbox / "sub").mkdir(parents=True)
