@@ -64,9 +64,14 @@ class Group(StrEnum):
 PERMISSIONS = frozenset({"print", "print-low", "copy", "edit", "annotate", "fill", "assemble"})
 
 
-def option(group: Group, default: Any, help: str, *, metavar: str = "", choices: Iterable[str] = ()) -> Any:
-    """Declare an option: its group, default and help, and how the command line shows it."""
-    meta = {"group": group, "help": help, "metavar": metavar, "choices": tuple(choices)}
+def option(
+    group: Group, default: Any, description: str, *, metavar: str = "", choices: Iterable[str] = ()
+) -> Any:
+    """Declare an option: its group, default and description, and how the command line shows it.
+
+    pydantic takes `description` from there into the schema, by which the Prefect UI makes its form.
+    """
+    meta = {"group": group, "description": description, "metavar": metavar, "choices": tuple(choices)}
     return field(default=default, metadata=meta)
 
 

@@ -12,23 +12,42 @@ from docmill.options import ConvertOptions, refuse_plain_secret
 _FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
 
 
+def _described(description: str, **default: Any) -> Any:
+    """A field that says what it is in the form of the Prefect UI, as options do."""
+    return field(metadata={"description": description}, **default)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRequest:
-    """What one job converts, and into what.
+    """What one job converts, and into what."""
 
-    `sources` are URIs, paths or document ids (`docmill://<id>`); `target` is a URI or path, or None for a new
-    document in the cache; `to` names the output format (`pdf`, `tiff-g4`) where the target's ending does not.
-    `password` is a reference (`env:NAME`, `file:PATH`, `block:NAME`), never the secret itself.
-    """
-
-    sources: tuple[str, ...]
-    target: str | None = None
-    to: str | None = None
-    options: ConvertOptions = field(default_factory=ConvertOptions)
-    overwrite: bool = False
-    document_name: str | None = None
-    output_document_id: str | None = None
-    password: str | None = None
+    sources: tuple[str, ...] = _described(
+        "what to convert: paths as the worker sees them, URIs, or documents of the cache (`docmill://ID`); "
+        "several become one PDF"
+    )
+    target: str | None = _described(
+        "where the output goes: a path or URI; not set: a new document in the cache", default=None
+    )
+    to: str | None = _described(
+        "the output's format, e.g. `pdf`, `tiff-g4` or `png+zip` (`docmill formats` lists them); not set: by "
+        "the target's ending",
+        default=None,
+    )
+    options: ConvertOptions = _described("what else is asked for", default_factory=ConvertOptions)
+    overwrite: bool = _described("replace what is at the target", default=False)
+    document_name: str | None = _described(
+        "the name of the output in the cache, and of its files; not set: by the source", default=None
+    )
+    output_document_id: str | None = _described(
+        "the id under which the output is kept in the cache, beside a target too; not set: a new one where "
+        "there is no target",
+        default=None,
+    )
+    password: str | None = _described(
+        "where the password of the sources is: `env:NAME`, `file:PATH` or `block:NAME`, never the secret "
+        "itself",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         refuse_plain_secret("password", self.password)

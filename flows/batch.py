@@ -70,12 +70,23 @@ async def convert_batch(
     concurrency: int = 2,
     user_token: str | None = None,
 ) -> State[Any]:
-    """Convert what `sources` name (files, folders, patterns, URIs) into the folder `target`.
+    """Convert what `sources` name, each document as a job of its own, into the folder `target`.
 
-    Outputs lie below `target` as their sources lie below the folder that was searched. `skip_existing` leaves
-    out what has an output that is not older than the source, so that a batch goes on where it was stopped.
     A document that fails does not stop the others, nor does a folder or store that cannot be searched: the
     flow ends Completed, Completed with the name WithErrors, or Failed where nothing succeeded.
+
+    Args:
+        sources: files, folders (the files in them), patterns (`*`, `?`, `[...]`, `**` for folders of any
+            depth) and URIs, as the worker sees them
+        target: the folder or URI below which the outputs lie, as their sources lie below the folder that was
+            searched
+        to: the outputs' format, e.g. `pdf`, `tiff-g4` or `png+zip`; `docmill formats` lists them
+        options: what else is asked of each conversion
+        overwrite: replace outputs that are there
+        skip_existing: leave out what has an output that is not older than the source, so that a batch does
+            what is new, or goes on where it was stopped
+        concurrency: how many documents are converted at once
+        user_token: who asks for it; not set: the worker's `DOCMILL_DEFAULT_USER`
     """
     if concurrency < 1:
         raise InvalidJobData(f"a concurrency of {concurrency} converts nothing")

@@ -32,8 +32,11 @@ def run_name() -> str:
 async def clean_up(dry_run: bool = False) -> State[Any]:
     """Delete expired documents, scratch of dead runs on this host and old jobs, and tell jobs that are lost.
 
-    With `dry_run` nothing is deleted, and the table says what would be. Ends Completed with a list of
-    `docmill.cleanup.Cleaned` as JSON, or Failed where a step failed; the others are done all the same.
+    Ends Completed with a list of `docmill.cleanup.Cleaned` as JSON, or Failed where a step failed; the others
+    are done all the same.
+
+    Args:
+        dry_run: delete nothing, and have the table say what would be
     """
     settings = Settings.from_env()
     steps: list[Callable[[], Awaitable[list[Cleaned]]]] = [

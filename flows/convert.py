@@ -36,11 +36,16 @@ from docmill.workspace import Converted, Workspace
 async def convert_document(
     request: ConvertRequest, user_token: str | None = None, job_token: str | None = None
 ) -> State[Any]:
-    """Convert what `request` names and publish it. `user_token` says who asks, `job_token` for which job; a
-    run that was started without that answers to its own id.
+    """Convert what `request` names and publish it.
 
     Ends Completed, Completed with the name WithErrors where pages were left out, Cancelled after an abort, or
     Failed with the typed error as its data and its words as the message.
+
+    Args:
+        request: what to convert, and into what
+        user_token: who asks for it; not set: the worker's `DOCMILL_DEFAULT_USER`
+        job_token: noted by `docmill run` and by programs; a run that is started otherwise, as in this form,
+            answers to its own id
     """
     started = time.monotonic()
     settings = Settings.from_env()

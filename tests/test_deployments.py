@@ -90,6 +90,18 @@ def test_yaml_and_python_deploy_the_same():
         assert crons == [schedule.schedule.cron for schedule in deployment.schedules or []]
 
 
+def test_the_form_of_the_ui_says_what_every_parameter_is():
+    from prefect.utilities.callables import parameter_schema
+
+    from docmill.deployments.deploy import deployments
+
+    for flow, _ in deployments():
+        schema = parameter_schema(flow).model_dump_for_openapi()
+        parts = [schema, *schema["definitions"].values()]
+        fields = {name: field for part in parts for name, field in part.get("properties", {}).items()}
+        assert [name for name, field in fields.items() if not field.get("description")] == [], flow.name
+
+
 def prefect_variables() -> set[str]:
     """The environment variables that Prefect's settings read."""
     from prefect.settings import Settings as PrefectSettings

@@ -129,7 +129,7 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
         flag = "--" + option.name.replace("_", "-")
         hint = hints[option.name]
         kind = next((t for t in typing.get_args(hint) if t is not type(None)), hint)
-        help = option.metadata["help"]
+        help = option.metadata["description"]
         if kind is bool:
             group.add_argument(flag, action="store_true", default=option.default, help=help)
             continue
