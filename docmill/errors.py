@@ -141,6 +141,11 @@ class LimitExceeded(DocmillError):
 class MissingExtra(DocmillError):
     """A package or tool that this conversion needs is not installed; the hint names the extra."""
 
+    @staticmethod
+    def how(extra: str) -> str:
+        """The hint: a clone's environment has no pip, and that of the system would take another docmill."""
+        return f"`scripts/setup {extra}` in a clone, else pip install 'docmill[{extra}]'"
+
 
 class EngineFailed(DocmillError):
     """An engine gave up without naming the document as the cause."""

@@ -170,7 +170,7 @@ def missing_extra(format: Format) -> MissingExtra | None:
         return None
     return MissingExtra(
         f"reading {format.title} needs {package}, which is not installed",
-        hint=f"pip install 'docmill[{extra}]'",
+        hint=MissingExtra.how(extra),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -38,6 +40,25 @@ def test_the_two_commands_are_there():
     assert "scripts/test" in COMMANDS
     for script in ("scripts/setup", "scripts/test", "tests/data/scan.tif"):
         assert (ROOT / script).exists()
+
+
+def test_no_command_writes_over_what_one_before_it_wrote():
+    # Who runs them in order is refused by the second one.
+    parsed = [build_parser(__version__).parse_args(shlex.split(line)[1:]) for line in COMMANDS
+              if line.startswith("docmill convert")]  # fmt: skip
+    targets = [each.target for each in parsed if each.target not in {"-", "scan.pdf"}]
+    assert len(targets) == len(set(targets))
+
+
+def test_setup_installs_the_extras_and_takes_no_other_word():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    usage = f"usage: scripts/setup [--test] {' '.join(f'[{extra}]' for extra in extras)}\n"
+    for word in ("--help", "postgress"):
+        ran = subprocess.run([ROOT / "scripts/setup", word], capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (2, usage)
+    told = set(re.findall(r"`scripts/setup (\w+)`", README))
+    assert told == set(extras)
 
 
 def test_links_lead_somewhere():

