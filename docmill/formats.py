@@ -295,8 +295,9 @@ def target_for(file_name: str, to: str | None = None) -> Target:
         return target
     format = BY_EXTENSION.get(extension)
     if format is None:
+        follows = f"the output format does not follow from the target '{file_name}'"
         raise InvalidJobData(
-            f"the output format does not follow from the target '{file_name}'",
+            follows if file_name else "neither a target nor an output format is named",
             hint="give the target a known ending, or name the format (--to pdf)",
         )
     if format is ZIP:

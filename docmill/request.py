@@ -51,6 +51,10 @@ class ConvertRequest:
 
     def __post_init__(self) -> None:
         refuse_plain_secret("password", self.password)
+        if not self.sources:
+            raise InvalidJobData("the job names no source")
+        if self.target is not None:
+            refuse_empty_target(self.target)
         # Output files are named by it: `../x` would name one outside of the job's own folder.
         if self.document_name is not None and not _FILE_NAME.fullmatch(self.document_name):
             raise InvalidJobData(
@@ -99,6 +103,15 @@ class ConvertOutcome:
         """The outcome that `to_dict` wrote."""
         tuples = {key: tuple(data.get(key, ())) for key in ("output_files", "failures", "notes")}
         return cls(**data | tuples)
+
+
+def refuse_empty_target(target: str) -> None:
+    """Raise `InvalidJobData` for a form's field that was left blank, or a shell's variable that was not set.
+
+    As a path it would be the folder in which this process happens to run; with a slash at its end, the root.
+    """
+    if not target.strip():
+        raise InvalidJobData("the target is empty", hint="give a path or a URI")
 
 
 def _set(record: ConvertRequest | ConvertOptions) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from docmill.jobs.running import RunningJob, running_job
 from docmill.jobs.status import WITH_ERRORS
 from docmill.jobs.watch import AbortReason
 from docmill.options import ConvertOptions
-from docmill.request import ConvertOutcome, ConvertRequest
+from docmill.request import ConvertOutcome, ConvertRequest, refuse_empty_target
 
 #: Rows of the table artifact; more of them make the UI slow. Failures come first.
 MOST_ROWS = 500
@@ -88,11 +88,13 @@ async def convert_batch(
         concurrency: how many documents are converted at once
         user_token: who asks for it; not set: the worker's `DOCMILL_DEFAULT_USER`
     """
-    if concurrency < 1:
-        raise InvalidJobData(f"a concurrency of {concurrency} converts nothing")
     request = _Batch(target.rstrip("/"), to, options or ConvertOptions(), overwrite, user_token)
-    found, lost = await asyncio.to_thread(_look_for, sources)
-    items = request.items(found)
+    try:
+        _check(sources, target, concurrency)
+        found, lost = await asyncio.to_thread(_look_for, sources)
+        items = request.items(found)
+    except InvalidJobData as error:
+        return Failed(message=str(error), data=error)
     get_run_logger().info("%s found", wording.plural(len(items), "document"))
     for item in lost:
         get_run_logger().warning("%s: %s", item.source, item.message)
@@ -132,6 +134,14 @@ class _Batch:
             options=self.options,
             overwrite=self.overwrite or replace,
         )
+
+
+def _check(sources: Sequence[str], target: str, concurrency: int) -> None:
+    if concurrency < 1:
+        raise InvalidJobData(f"a concurrency of {concurrency} converts nothing")
+    if not sources:
+        raise InvalidJobData("the batch names no source")
+    refuse_empty_target(target)
 
 
 def _look_for(sources: Sequence[str]) -> tuple[list[FoundSource], list[BatchItem]]:

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from docmill import wording
+from docmill import targets, wording
 from docmill.documents.model import LoadedDocument
 from docmill.documents.secrets import SecretResolver
 from docmill.flows.summary import summary_line, summary_table
@@ -67,6 +67,8 @@ async def _tidily(work: Workspace, request: ConvertRequest, started: float) -> C
 
 
 async def _stages(work: Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:
+    # Before gigabytes are loaded for nothing.
+    targets.target_of(request)
     documents, ids = [], []
     for index, source in enumerate(request.sources):
         document = await load(work, request, index, name=wording.short_name(source))

@@ -52,6 +52,13 @@ def test_an_output_of_any_id_is_the_source_of_another_job(
     assert (tmp_path / "again.png").exists()
 
 
+@pytest.mark.parametrize("wrong", [{"sources": ()}, {"target": ""}, {"target": " "}], ids=str)
+def test_what_a_form_was_left_blank_for_is_refused(wrong: dict[str, Any]) -> None:
+    # An empty target with a slash at its end is the root of the file system.
+    with pytest.raises(InvalidJobData, match=r"no source|the target is empty"):
+        ConvertRequest(**{"sources": ("a.png",), "to": "pdf"} | wrong)
+
+
 def test_a_source_is_not_its_own_target_whatever_it_is_called(tmp_path: Path, settings: Settings) -> None:
     Image.new("L", (50, 50)).save(scan := tmp_path / "scan.png")
     before = scan.read_bytes()

@@ -148,8 +148,9 @@ def _report_all(
 
 
 def _absolute(name: str) -> str:
-    """A local path from the root, as the Prefect UI should show it; a URI, a reference or `-` as it is."""
-    if name == STANDARD_STREAM or ":/" in name or is_hidden(name):
+    """A local path from the root, as the Prefect UI should show it; a URI, a reference or `-` as it is, and
+    an empty name, which is refused as such."""
+    if name in ("", STANDARD_STREAM) or ":/" in name or is_hidden(name):
         return name
     return os.path.abspath(expanded(name)) + ("/" if name.endswith("/") else "")  # noqa: PTH100 (keeps links)
 

@@ -240,7 +240,7 @@ def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
 
 def _absolute(target: str | None) -> str | None:
     """A path as a worker in another folder finds it, its slash at the end kept."""
-    if target is None or "://" in target or target.startswith("file:"):
+    if not target or "://" in target or target.startswith("file:"):
         return target
     slash = os.sep if target.endswith(os.sep) else ""
     return str(expanded(target).absolute()) + slash

@@ -324,6 +324,14 @@ def test_a_destination_that_exists_is_told_before_the_work(docmill, scan):
     assert (docmill.folder / "out.png").read_text() == "mine"
 
 
+def test_a_variable_that_is_not_set_is_no_folder(docmill, scan):
+    # docmill convert scan.tif "$TARGET" --to pdf
+    for arguments in ((scan, ""), ("", "out.pdf")):
+        result = docmill("convert", *arguments, "--to", "pdf", "--direct")
+        assert (result.code, "empty" in result.err) == (2, True), result.err
+    assert not list(docmill.folder.glob("*.pdf"))
+
+
 def test_an_ending_of_another_format_is_refused(docmill, scan):
     kind, line = failing(docmill, scan, "out.png", "--to", "pdf")
     assert kind == "InvalidJobData"

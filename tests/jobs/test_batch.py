@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
@@ -13,6 +14,25 @@ from docmill.flows.batch import convert_batch
 from docmill.options import ConvertOptions
 
 SECONDS = 60
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"target": ""}, "the target is empty"),
+        ({"sources": []}, "names no source"),
+        ({"concurrency": 0}, "concurrency of 0"),
+        ({"to": "papyrus"}, "papyrus"),
+    ],
+    ids=str,
+)
+def test_a_form_that_was_filled_in_wrong_is_told_in_a_line(api, tmp_path, wrong, told):
+    right = {"sources": [str(tmp_path)], "target": str(tmp_path / "out")}
+    Image.new("1", (8, 8)).save(tmp_path / "a.bmp")
+    state = asyncio.run(convert_batch(**right | wrong, return_state=True))
+    assert state.is_failed()
+    assert told in state.message
+    assert "exception" not in state.message
 
 
 def test_an_aborted_batch_stops_its_documents(api, tmp_path):

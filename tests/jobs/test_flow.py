@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
+from docmill.flows.convert import convert_document
+from docmill.request import ConvertRequest
 from tests.support import page_count, write_damaged_tiff
 
 
@@ -111,6 +114,13 @@ def test_a_run_shows_its_stages_and_a_table(api, scan, tmp_path):
     assert artifacts["markdown"].count("612.0 x 792.0") == 3
     assert run.flow_run.state_name == "Completed"
     assert not run.left_in_scratch()
+
+
+def test_a_run_that_names_no_format_fails_before_it_loads_anything(api):
+    request = ConvertRequest(sources=("/what/is/not/there.tif",))
+    state = asyncio.run(convert_document(request, return_state=True))
+    assert state.is_failed()
+    assert state.message.startswith("neither a target nor an output format is named")
 
 
 def test_a_run_of_more_than_a_second_shows_its_progress_page_by_page(api, bmp, tmp_path):
