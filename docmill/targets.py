@@ -108,4 +108,9 @@ def refuse_misleading_name(request: ConvertRequest) -> None:
 
 
 def last_name(uri: str) -> str:
+    """The last part of a path or URI, by which files and flow runs are named."""
+    if uri[:5].lower() == "file:":
+        from urllib.parse import unquote
+
+        return Path(unquote(uri[5:])).name
     return uri.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name
