@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from prefect import flow
@@ -18,8 +19,9 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from docmill import wording
+from docmill import targets, wording
 from docmill.documents.listing import FoundSource, find_sources, modified, output_paths
+from docmill.documents.publish import manifest_name
 from docmill.documents.uris import parse_location
 from docmill.errors import DocmillError, InvalidJobData
 from docmill.flows.convert import convert_document
@@ -28,6 +30,7 @@ from docmill.jobs.client import abort_run
 from docmill.jobs.names import BATCH_FLOW_NAME
 from docmill.jobs.running import RunningJob, running_job
 from docmill.jobs.status import WITH_ERRORS
+from docmill.jobs.submission import check_text
 from docmill.jobs.watch import AbortReason
 from docmill.options import ConvertOptions
 from docmill.request import ConvertOutcome, ConvertRequest, refuse_empty_target
@@ -92,20 +95,34 @@ async def convert_batch(
     try:
         _check(sources, target, concurrency)
         found, lost = await asyncio.to_thread(_look_for, sources)
-        items = request.items(found)
+        planned = request.plan(found)
     except InvalidJobData as error:
         return Failed(message=str(error), data=error)
-    get_run_logger().info("%s found", wording.plural(len(items), "document"))
+    get_run_logger().info("%s found", wording.plural(len(planned), "document"))
     for item in lost:
         get_run_logger().warning("%s: %s", item.source, item.message)
     async with running_job() as job:
         # What an earlier attempt of this run has made is there now.
         skip = skip_existing or (flow_run.run_count or 1) > 1
-        results = lost + await _convert_all(request, found, items, job, concurrency, skip)
+        results = lost + await _convert_all(request, planned, job, concurrency, skip)
     if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
         raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
     await acreate_table_artifact(table(results), description=summary(results))
     return _final_state(results, aborted=job.abort.is_set())
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A document of a batch, the files of which one is there if it has an output (that, or the list of many),
+    and when it was changed last."""
+
+    item: BatchItem
+    signs: tuple[str, str]
+    changed: float
+
+    def made(self) -> float | None:
+        """When the output that is there was made; None where there is none, or nobody knows."""
+        return next((made for sign in self.signs if (made := modified(sign)) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +135,29 @@ class _Batch:
     overwrite: bool
     user_token: str | None
 
-    def items(self, found: Sequence[FoundSource]) -> list[BatchItem]:
+    def plan(self, found: Sequence[FoundSource]) -> list[_Planned]:
         target = target_from_name(self.to)
         extension = "zip" if target.archive else target.format.extension
         paths = output_paths(found, extension)
         return [
-            BatchItem(source.uri, f"{self.target}/{path}") for source, path in zip(found, paths, strict=True)
+            _Planned(
+                BatchItem(source.uri, self._place(path)),
+                (self._place(path), self._place(path.with_name(manifest_name(path.stem)))),
+                source.modified or 0,
+            )
+            for source, path in zip(found, paths, strict=True)
         ]
 
-    def request(self, item: BatchItem, *, replace: bool) -> ConvertRequest:
+    def _place(self, path: PurePosixPath) -> str:
+        return targets.in_folder(f"{self.target}/", str(path))
+
+    def request(self, item: BatchItem, *, over: bool) -> ConvertRequest:
         return ConvertRequest(
             sources=(item.source,),
             target=item.target,
             to=self.to,
             options=self.options,
-            overwrite=self.overwrite or replace,
+            overwrite=self.overwrite or over,
         )
 
 
@@ -145,13 +170,19 @@ def _check(sources: Sequence[str], target: str, concurrency: int) -> None:
 
 
 def _look_for(sources: Sequence[str]) -> tuple[list[FoundSource], list[BatchItem]]:
-    """What the sources name, each once, and as failed those of them that cannot be searched."""
+    """What the sources name, each once, and as failed what cannot be searched or told of."""
     found: dict[str, FoundSource] = {}
     lost: list[BatchItem] = []
     for source in sources:
         try:
             for each in find_sources([source]):
-                found.setdefault(each.uri, each)
+                try:
+                    check_text(each.uri)
+                except InvalidJobData as error:
+                    # One that Prefect cannot be told of, in parameters and tables neither.
+                    lost.append(BatchItem(repr(each.uri), "", "failed", message=str(error)))
+                else:
+                    found.setdefault(each.uri, each)
         except InvalidJobData:
             raise
         except DocmillError as error:
@@ -161,51 +192,58 @@ def _look_for(sources: Sequence[str]) -> tuple[list[FoundSource], list[BatchItem
 
 async def _convert_all(
     batch: _Batch,
-    found: Sequence[FoundSource],
-    items: Sequence[BatchItem],
+    planned: Sequence[_Planned],
     job: RunningJob,
     concurrency: int,
     skip_existing: bool,
 ) -> list[BatchItem]:
     at_once = asyncio.Semaphore(concurrency)
 
-    async def convert(source: FoundSource, item: BatchItem) -> BatchItem:
+    async def convert(plan: _Planned) -> BatchItem:
+        item = plan.item
         async with at_once:
             if job.abort.is_set():
-                return BatchItem(item.source, item.target, "aborted")
-            stale = False
-            if skip_existing:
-                made = await asyncio.to_thread(modified, item.target)
-                if made is not None and made >= (source.modified or 0):
-                    return BatchItem(item.source, item.target, "skipped", message="its output is there")
-                stale = made is not None
-            return await _convert_one(batch, item, replace=stale)
+                return replace(item, state="aborted")
+            try:
+                made = await asyncio.to_thread(plan.made) if skip_existing else None
+            except DocmillError as error:
+                return replace(item, state="failed", message=str(error))
+            if made is not None and made >= plan.changed:
+                return replace(item, state="skipped", message="its output is there")
+            return await _convert_one(batch, item, over=made is not None)
 
     # As tasks of one group: an error that is no document's, as of the Prefect API, ends them all.
     async with asyncio.TaskGroup() as group:
         watcher = group.create_task(_abort_with(job))
-        tasks = [group.create_task(convert(*each)) for each in zip(found, items, strict=True)]
+        tasks = [group.create_task(convert(each)) for each in planned]
         results = [await task for task in tasks]
         watcher.cancel()
     return results
 
 
-async def _convert_one(batch: _Batch, item: BatchItem, *, replace: bool) -> BatchItem:
-    def ended(state: str, *, pages: int = 0, seconds: float = 0.0, message: str = "") -> BatchItem:
-        return BatchItem(item.source, item.target, state, pages, seconds, message)
-
-    if "://" not in item.target:
-        await asyncio.to_thread(Path(item.target).parent.mkdir, parents=True, exist_ok=True)
+async def _convert_one(batch: _Batch, item: BatchItem, *, over: bool) -> BatchItem:
+    await asyncio.to_thread(_make_folder, item.target)
     state = await convert_document(
-        batch.request(item, replace=replace), user_token=batch.user_token, return_state=True
+        batch.request(item, over=over), user_token=batch.user_token, return_state=True
     )
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, ConvertOutcome):
         kind = "done with errors" if result.failures else "done"
-        return ended(kind, pages=result.page_count, seconds=result.seconds, message=state.message or "")
+        pages, seconds = result.page_count, result.seconds
+        return replace(item, state=kind, pages=pages, seconds=seconds, message=state.message or "")
     if state.is_cancelled():
-        return ended("aborted", message="aborted")
-    return ended("failed", message=str(result) if isinstance(result, DocmillError) else state.message or "")
+        return replace(item, state="aborted", message="aborted")
+    message = str(result) if isinstance(result, DocmillError) else state.message or ""
+    get_run_logger().warning("%s: %s", item.source, message)
+    return replace(item, state="failed", message=message)
+
+
+def _make_folder(target: str) -> None:
+    place = parse_location(target)
+    if place.is_local:
+        # Where it cannot be made, the job tells so.
+        with suppress(OSError):
+            place.path.parent.mkdir(parents=True, exist_ok=True)
 
 
 async def _abort_with(job: RunningJob) -> None:

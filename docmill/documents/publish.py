@@ -275,4 +275,9 @@ def _order(outputs: tuple[Output, ...], document_name: str, overwrite: bool, run
 def _manifest_name(names: Sequence[str], document_name: str) -> str:
     # `scan-0001.png`, `scan-0002.png`: several documents may go into one folder, each with its own list.
     stem = document_name.replace("/", "_") or re.sub(r"[-_. ]*\d*$", "", Path(names[0]).stem)
+    return manifest_name(stem)
+
+
+def manifest_name(stem: str) -> str:
+    """What the list of an output of many files is called, by what their names begin with."""
     return f"{stem}.manifest.json" if stem else "manifest.json"

@@ -42,7 +42,7 @@ class Submission:
                 parse_location(uri)
         if request.output_document_id is not None:
             check_document_id(request.output_document_id)
-        _check_text([request.to_dict(), job.to_wire()])
+        check_text([request.to_dict(), job.to_wire()])
         return cls(request, job, user_token, job_token)
 
     @property
@@ -61,7 +61,7 @@ class Submission:
             return [labels.user_tag(self.user_token)]
 
 
-def _check_text(value: Any) -> None:
+def check_text(value: Any) -> None:
     """Refuse what JSON lets through and a database does not, such as a file name that is not UTF-8."""
     match value:
         case str():
@@ -71,7 +71,7 @@ def _check_text(value: Any) -> None:
                     hint="file names must be UTF-8",
                 )
         case dict():
-            _check_text([*value, *value.values()])
+            check_text([*value, *value.values()])
         case list() | tuple():
             for item in value:
-                _check_text(item)
+                check_text(item)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 
 import pytest
 from PIL import Image
@@ -33,6 +35,41 @@ def test_a_form_that_was_filled_in_wrong_is_told_in_a_line(api, tmp_path, wrong,
     assert state.is_failed()
     assert told in state.message
     assert "exception" not in state.message
+
+
+def test_a_batch_of_many_files_each_goes_on_where_it_was_stopped(api, tmp_path):
+    # Below a folder that is given as a URI, where a name is quoted.
+    sources, target = tmp_path / "in", tmp_path / "out"
+    scan = sources / "sub" / "50%20 off.tif"
+    scan.parent.mkdir(parents=True)
+    page = Image.new("1", (8, 8))
+    page.save(scan, save_all=True, append_images=[page])
+
+    def run():
+        batch = convert_batch(
+            [f"{sources}/**/*.tif"], target.as_uri(), to="png", skip_existing=True, return_state=True
+        )
+        return asyncio.run(batch).message
+
+    assert run() == "1 document: 1 done"
+    made = sorted(path.name for path in (target / "sub").iterdir())
+    assert made == ["50%20 off.manifest.json", "50%20 off_Page(1).png", "50%20 off_Page(2).png"]
+    assert run() == "1 document: 1 skipped"
+    page.save(scan, save_all=True, append_images=[page, page])
+    os.utime(scan, (time.time() + 1,) * 2)
+    assert run() == "1 document: 1 done"
+    assert len(list((target / "sub").iterdir())) == 4
+
+
+def test_an_output_that_has_no_place_stops_no_other(api, tmp_path):
+    sources, target = tmp_path / "in", tmp_path / "out"
+    (sources / "sub").mkdir(parents=True)
+    for name in ("a.bmp", "sub/b.bmp"):
+        Image.new("1", (8, 8)).save(sources / name)
+    target.mkdir()
+    (target / "sub").touch()
+    state = asyncio.run(convert_batch([f"{sources}/**/*.bmp"], str(target), return_state=True))
+    assert (state.name, state.message) == ("WithErrors", "2 documents: 1 done, 1 failed")
 
 
 def test_an_aborted_batch_stops_its_documents(api, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,19 +57,24 @@ def test_a_batch_goes_on_where_documents_fail_and_skips_what_is_done(running_up:
     for name in ("a.tif", "sub/b.tif"):
         Image.new("1", (80, 80)).save(inbox / name, compression="group4", dpi=(72, 72))
     (inbox / "bad.tif").write_text("no picture at all")
+    # A name that is not UTF-8, of which a database cannot be told.
+    shutil.copy(inbox / "a.tif", os.fsencode(inbox) + b"/\xff.tif")
     gone = f"{tmp_path}/gone/"
     batch = {"sources": [gone, f"{inbox}/**/*.tif"], "target": str(out), "skip_existing": True}
 
     first = run_flow(running_up, "batch/docmill", **batch)
-    assert (first["state"], first["message"]) == ("WithErrors", "4 documents: 2 done, 2 failed")
-    worst = [(Path(row["source"]).name, row["state"], row["message"]) for row in first["rows"][:2]]
-    assert [row[:2] for row in worst] == [("gone", "failed"), ("bad.tif", "failed")]
+    assert (first["state"], first["message"]) == ("WithErrors", "5 documents: 2 done, 3 failed")
+    worst = [(Path(row["source"]).name, row["state"], row["message"]) for row in first["rows"][:3]]
+    assert [row[:2] for row in worst] == [
+        ("gone", "failed"), ("\\udcff.tif'", "failed"), ("bad.tif", "failed")
+    ]  # fmt: skip
     assert "does not exist" in worst[0][2]
-    assert "no picture" in worst[1][2]
+    assert "must be UTF-8" in worst[1][2]
+    assert "no picture" in worst[2][2]
     assert sorted(path.relative_to(out) for path in out.rglob("*.pdf")) == [Path("a.pdf"), Path("sub/b.pdf")]
 
     second = run_flow(running_up, "batch/docmill", **batch)
-    assert second["message"] == "4 documents: 2 skipped, 2 failed"
+    assert second["message"] == "5 documents: 2 skipped, 3 failed"
 
     nothing = run_flow(running_up, "batch/docmill", sources=[gone], target=str(out))
     assert nothing["state"] == "Failed"
