@@ -7,6 +7,7 @@ by name, never ignored.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -67,12 +68,21 @@ PERMISSIONS = frozenset({"print", "print-low", "copy", "edit", "annotate", "fill
 def option(
     group: Group, default: Any, description: str, *, metavar: str = "", choices: Iterable[str] = ()
 ) -> Any:
-    """Declare an option: its group, default and description, and how the command line shows it.
+    """Declare an option: its group, default and description, and how the command line shows it."""
+    meta = {"group": group, "metavar": metavar, "choices": tuple(choices)}
+    return field(default=default, metadata=meta | in_form(description))
 
-    pydantic takes `description` from there into the schema, by which the Prefect UI makes its form.
+
+_positions = itertools.count()
+
+
+def in_form(description: str) -> dict[str, Any]:
+    """The metadata of a field by which the Prefect UI's form says what it is, in the order of declaration.
+
+    pydantic takes them into the schema; PostgreSQL keeps no order of a JSON object's names, which is why
+    Prefect gives its own parameters positions as well.
     """
-    meta = {"group": group, "description": description, "metavar": metavar, "choices": tuple(choices)}
-    return field(default=default, metadata=meta)
+    return {"description": description, "json_schema_extra": {"position": next(_positions)}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from docmill.errors import InvalidJobData
-from docmill.options import ConvertOptions, refuse_plain_secret
+from docmill.options import ConvertOptions, in_form, refuse_plain_secret
 
 _FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
 
 
 def _described(description: str, **default: Any) -> Any:
-    """A field that says what it is in the form of the Prefect UI, as options do."""
-    return field(metadata={"description": description}, **default)
+    return field(metadata=in_form(description), **default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

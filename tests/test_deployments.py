@@ -100,6 +100,10 @@ def test_the_form_of_the_ui_says_what_every_parameter_is():
         parts = [schema, *schema["definitions"].values()]
         fields = {name: field for part in parts for name, field in part.get("properties", {}).items()}
         assert [name for name, field in fields.items() if not field.get("description")] == [], flow.name
+        # By which the form is ordered; a database does not keep the order of names.
+        for part in parts:
+            positions = [field["position"] for field in part.get("properties", {}).values()]
+            assert positions == sorted(set(positions)), part
 
 
 def prefect_variables() -> set[str]:
