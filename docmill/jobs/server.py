@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -227,16 +229,25 @@ def _free_port() -> int:
 
 def _serve(port: int, parent: int) -> None:
     """The child process: Prefect's own application under uvicorn, dying with its parent."""
-    import ctypes
-
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    # Not by PR_SET_PDEATHSIG: the kernel sends that when the thread ends that started this process, and a
+    # program may first call a runner from a thread that soon ends, or from `asyncio.run`, which ends its own.
+    try:
+        alive = os.pidfd_open(parent)
+    except ProcessLookupError:
+        return
     if os.getppid() != parent:
-        return  # the parent died before the line above
+        return  # the parent died before the lines above
+    threading.Thread(target=_end_with, args=(alive,), name="docmill-parent", daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 
     uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=2)
+
+
+def _end_with(process: int) -> None:
+    """End this process, at once, when that of the pidfd has ended."""
+    select.select([process], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

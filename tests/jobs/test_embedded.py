@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from servers import DRILL
 from support import check_pdf
+
+from docmill.jobs.local import answers
+from docmill.jobs.server import EmbeddedServer
 
 PROGRAM = """
 import json, sys, time
@@ -142,3 +146,21 @@ def test_jobs_live_and_end_with_their_program(program, tmp_path):
     assert [job["message"] for job in told["asked"]] == ["done, 60 pages", "done, 2 pages"]
     assert fourth.wait(60) == 0
     assert not (tmp_path / "home" / ".prefect" / "prefect.db").exists()
+
+
+def test_the_server_outlives_the_thread_that_started_it(tmp_path):
+    """A program's first call may come from a thread that ends soon, as those of `asyncio.run` do."""
+    server = EmbeddedServer(tmp_path)
+
+    def start() -> None:
+        server.start()
+        server.wait_until_ready()
+
+    try:
+        first = threading.Thread(target=start)
+        first.start()
+        first.join()
+        time.sleep(0.5)
+        assert answers(f"{server.url}/health")
+    finally:
+        server.stop()
