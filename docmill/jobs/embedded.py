@@ -9,6 +9,7 @@ with EmbeddedRunner() as runner:
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 
 from docmill.jobs.background import BackgroundLoop, end_task
-from docmill.jobs.client import abort_run
+from docmill.jobs.client import Submission, abort_run
 from docmill.jobs.deployments import deploy_convert
 from docmill.jobs.executor import Executor, load_docmill_flow
 from docmill.jobs.local import find_running
@@ -59,9 +60,15 @@ class EmbeddedRunner(StatusJobDataRunner):
         self._waiting: dict[UUID, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = ExitStack()
-        self._starting = threading.Lock()
-        self._closed = False
+        self._process = os.getpid()
         self._executor: Executor | None = None
+
+    def _after_fork(self) -> None:
+        # The jobs and the server are the parent's. So `close`, to which a child comes that leaves a `with`
+        # of its parent's, does nothing.
+        super()._after_fork()
+        self._of_parent = (*self._of_parent, self._executor, self._stack)
+        self._executor = None
 
     def __enter__(self) -> Self:
         self._ensure_started()
@@ -78,7 +85,7 @@ class EmbeddedRunner(StatusJobDataRunner):
 
     def close(self, finish: bool | None = None) -> None:
         """End the jobs, or with `finish` wait for them, and stop the server where this runner started it."""
-        with self._starting:
+        with self._lock:
             self._closed = True
             executor = self._executor
         if executor is None:
@@ -118,27 +125,33 @@ class EmbeddedRunner(StatusJobDataRunner):
     def _loop(self) -> BackgroundLoop:
         return self._ensure_started().background
 
-    async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _in_background(self, work: Coroutine[Any, Any, T], *, cancellable: bool = False) -> T:
         if self._executor is None:
             try:
                 await asyncio.to_thread(self._ensure_started)
             except BaseException:
                 work.close()
                 raise
-        return await super()._in_background(work)
+        return await super()._in_background(work, cancellable=cancellable)
 
     def _ensure_started(self) -> Executor:
-        with self._starting:
+        with self._lock:
+            if self._process != os.getpid():
+                raise RuntimeError(
+                    f"this runner runs the jobs of process {self._process}: make another in this one"
+                )
             if self._closed:
                 raise RuntimeError("this runner is closed")
             if self._executor is None:
                 self._executor = self._start()
             return self._executor
 
-    async def _submitted(self, run: FlowRun) -> None:
-        await self._in_background(self._take(run))
+    async def _submit(self, submission: Submission) -> FlowRun:
+        run = await super()._submit(submission)
+        self._take(run)
+        return run
 
-    async def _take(self, run: FlowRun) -> None:
+    def _take(self, run: FlowRun) -> None:
         if run.state and run.state.is_scheduled() and run.id not in self._waiting:
             task = asyncio.create_task(self._run(run))
             self._waiting[run.id] = task

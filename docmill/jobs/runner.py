@@ -2,7 +2,8 @@
 
 Every call but `open_document` comes twice: `query_convert_job_status` blocks, `aquery_convert_job_status` is
 awaited. Both may be used from any number of threads and loops: the Prefect client lives in a loop of the
-runner's own.
+runner's own. A forked process may use its parent's runner too (not an embedded one), with connections
+of its own. To stop waiting, by Ctrl-C or by cancelling a task, leaves the job as it is.
 
     with StatusJobDataRunner() as runner:
         job = runner.run_convert_job("s3://in/scan.tif", JobData(document_format=DocumentFormat.PDF))
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
@@ -21,6 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
+
+from prefect.client.schemas.objects import FlowRun
 
 from docmill.jobs.background import BackgroundLoop
 from docmill.jobs.client import JobClient
@@ -49,11 +54,22 @@ class StatusJobDataRunner:
     def __init__(self, settings: Settings | None = None, *, deployment: str = DEPLOYMENT) -> None:
         self.settings = settings or Settings.from_env()
         self._deployment = deployment
-        self._background: BackgroundLoop | None = None
-        self._lock = threading.Lock()
         # The Prefect settings that hold here hold for all calls, whichever thread is the first to call.
         self._context = contextvars.copy_context()
-        self._jobs = JobClient(self.settings, deployment)
+        self._closed = False
+        self._begin()
+        _runners.add(self)
+
+    def _begin(self) -> None:
+        """Without any connection, at first and in a process that was forked: those are the parent's."""
+        self._background: BackgroundLoop | None = None
+        self._lock = threading.Lock()
+        self._jobs = JobClient(self.settings, self._deployment)
+
+    def _after_fork(self) -> None:
+        # Kept, since to forget the parent's loop would close it, and that reaches into the parent's.
+        self._of_parent: tuple[Any, ...] = (self._background, self._jobs)
+        self._begin()
 
     def __enter__(self) -> Self:
         return self
@@ -72,8 +88,10 @@ class StatusJobDataRunner:
         await asyncio.to_thread(self.__exit__, kind, error, trace)
 
     def close(self) -> None:
-        """Close the connections; the jobs go on."""
-        background, self._background = self._background, None
+        """Close the connections; the jobs go on. Who still waits for one gets `RuntimeError`."""
+        with self._lock:
+            self._closed = True
+            background, self._background = self._background, None
         if background:
             background.call(self._jobs.close()).result()
             background.stop()
@@ -138,8 +156,7 @@ class StatusJobDataRunner:
             self.settings.default_user if user_token is None else user_token,
             job_token,
         )
-        run = await self._in_background(self._jobs.submit(submission))
-        await self._submitted(run)
+        run = await self._in_background(self._submit(submission))
         return RunConvertJobResult(
             user_token=submission.user_token,
             job_token=submission.job_token,
@@ -204,13 +221,13 @@ class StatusJobDataRunner:
 
     def wait(self, user_token: str, job_token: str, timeout: float | None = None) -> StatusJobData:
         """Wait until a job is completed; raises `JobNotFound`, and `TimeoutError` after `timeout` seconds."""
-        return self._wait_for(self.await_completion(user_token, job_token, timeout))
+        return self._wait_for(self.await_completion(user_token, job_token, timeout), cancellable=True)
 
     async def await_completion(
         self, user_token: str, job_token: str, timeout: float | None = None
     ) -> StatusJobData:
         """`wait`, awaitable."""
-        return await self._in_background(self._jobs.wait(user_token, job_token, timeout))
+        return await self._in_background(self._jobs.wait(user_token, job_token, timeout), cancellable=True)
 
     def load_document(
         self, uri: str, *, document_id: str | None = None, password: str | None = None
@@ -235,18 +252,47 @@ class StatusJobDataRunner:
 
         return open_document(uri, self.settings)
 
-    async def _submitted(self, run: Any) -> None:
-        """What an embedded runner does with a new flow run; a worker finds it by itself."""
+    async def _submit(self, submission: Submission) -> FlowRun:
+        """In the background loop, so that a caller that gives up meanwhile leaves no half of it."""
+        return await self._jobs.submit(submission)
 
     def _loop(self) -> BackgroundLoop:
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this runner is closed")
             if self._background is None:
                 self._background = BackgroundLoop("docmill-jobs", self._context)
             return self._background
 
-    async def _in_background(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(self._loop().call(work))
+    async def _in_background(self, work: Coroutine[Any, Any, T], *, cancellable: bool = False) -> T:
+        try:
+            loop = self._loop()
+        except BaseException:
+            work.close()
+            raise
+        return await asyncio.wrap_future(loop.call(work, cancellable=cancellable))
 
-    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def _wait_for(self, work: Coroutine[Any, Any, T], *, cancellable: bool = False) -> T:
         # A loop of its own would cost each call 1 ms and a connection; the background loop runs both halves.
-        return self._loop().call(work).result()
+        try:
+            loop = self._loop()
+        except BaseException:
+            work.close()
+            raise
+        result = loop.call(work, cancellable=cancellable)
+        try:
+            return result.result()
+        except BaseException:  # Ctrl-C among them
+            result.cancel()
+            raise
+
+
+_runners: WeakSet[StatusJobDataRunner] = WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in _runners:
+        runner._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
