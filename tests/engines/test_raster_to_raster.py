@@ -101,6 +101,13 @@ def test_formats(tmp_path, source, to):
         same(made, original, "RGB")
 
 
+@pytest.mark.parametrize(("to", "begins"), [("j2k", b"\xff\x4f\xff\x51"), ("jp2", b"\0\0\0\x0cjP  ")])
+def test_a_codestream_is_bare_and_jp2_is_not(tmp_path, to, begins):
+    picture("RGB", (61, 47)).save(tmp_path / "a.png", dpi=(200, 200))
+    (made,) = convert(tmp_path / "a.png", to, tmp_path / "out").outputs
+    assert made.read_bytes().startswith(begins)
+
+
 @pytest.mark.parametrize("source", ["png", "tif"])
 @pytest.mark.parametrize("to", ["png", "tiff", "tiff-lzw"])
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -137,15 +137,23 @@ def _save_pcx(page: PageImage, image: Image.Image, path: Path, quality: int | No
             file.write(struct.pack("<HH", round(page.dpi[0]), round(page.dpi[1])))
 
 
-def _save_jpeg2000(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:
+def _save_jp2(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:
+    _save_jpeg2000(image, path, quality, bare=False)
+    if page.dpi or page.icc:
+        path.write_bytes(with_metadata(path.read_bytes(), page.dpi, page.icc))
+
+
+def _save_j2k(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:
+    _save_jpeg2000(image, path, quality, bare=True)
+
+
+def _save_jpeg2000(image: Image.Image, path: Path, quality: int | None, *, bare: bool) -> None:
     how: dict[str, object] = {"irreversible": False}
     if quality is not None:
         # A quality layer is given as its signal-to-noise ratio; 100 is about 50 dB, 75 about 42.
         how = {"irreversible": True, "quality_mode": "dB", "quality_layers": [17 + quality / 3]}
-    is_bare = path.suffix == ".j2k"
-    image.save(path, "JPEG2000", no_jp2=is_bare, **how)
-    if not is_bare and (page.dpi or page.icc):
-        path.write_bytes(with_metadata(path.read_bytes(), page.dpi, page.icc))
+    # Without its boxes it is a codestream, which has no place for a resolution or a profile.
+    image.save(path, "JPEG2000", no_jp2=bare, **how)
 
 
 _WRITERS: dict[Format, Callable[[PageImage, Image.Image, Path, int | None], None]] = {
@@ -153,6 +161,6 @@ _WRITERS: dict[Format, Callable[[PageImage, Image.Image, Path, int | None], None
     BMP: _save_bmp,
     GIF: _save_gif,
     PCX: _save_pcx,
-    JP2: _save_jpeg2000,
-    J2K: _save_jpeg2000,
+    JP2: _save_jp2,
+    J2K: _save_j2k,
 }
