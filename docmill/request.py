@@ -9,7 +9,9 @@ from typing import Any
 from docmill.errors import InvalidJobData
 from docmill.options import ConvertOptions, in_form, refuse_plain_secret
 
-_FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")
+_FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]+")
+# A file's name has 255 at most, and an ending, a page's number or a temporary name is added to this one.
+_NAME_BYTES = 200
 
 
 def _described(description: str, **default: Any) -> Any:
@@ -55,10 +57,11 @@ class ConvertRequest:
         if self.target is not None:
             refuse_empty_target(self.target)
         # Output files are named by it: `../x` would name one outside of the job's own folder.
-        if self.document_name is not None and not _FILE_NAME.fullmatch(self.document_name):
+        if self.document_name is not None and not _is_file_name(self.document_name):
             raise InvalidJobData(
                 f"the document name {self.document_name!r} is no name of a file",
-                hint="1 to 200 characters, no slash or control character, no dot at the beginning",
+                hint=f"1 to {_NAME_BYTES} bytes of UTF-8, no slash or control character, "
+                "no dot at the beginning",
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +114,10 @@ def refuse_empty_target(target: str) -> None:
     """
     if not target.strip():
         raise InvalidJobData("the target is empty", hint="give a path or a URI")
+
+
+def _is_file_name(text: str) -> bool:
+    return bool(_FILE_NAME.fullmatch(text)) and len(text.encode(errors="replace")) <= _NAME_BYTES
 
 
 def _set(record: ConvertRequest | ConvertOptions) -> dict[str, Any]:

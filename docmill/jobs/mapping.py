@@ -68,7 +68,7 @@ def request_from_job_data(source: str | Path, job: JobData) -> ConvertRequest:
             page_names=_page_names(job, target),
             **_document_options(job, target),
         ),
-        document_name=job.document_name or None,
+        document_name=job.document_name if job.document_name and job.document_name.strip() else None,
         output_document_id=job.output_document_id or None,
     )
 
@@ -145,6 +145,10 @@ def _pages(job: JobData) -> str | None:
         raise InvalidJobData(f"inputDocumentFirstPageNumber {first} is below 0")
     if last < -1:
         raise InvalidJobData(f"inputDocumentLastPageNumber {last} is below -1")
+    if 0 < last < first:
+        raise InvalidJobData(
+            f"inputDocumentFirstPageNumber {first} is beyond inputDocumentLastPageNumber {last}"
+        )
     if first <= 1 and last <= 0:
         return None
     return f"{first or 1}-{last if last > 0 else ''}"

@@ -251,7 +251,7 @@ def test_impossible_page_ranges_are_refused(first, last):
     job = JobData(
         document_format=1, input_document_first_page_number=first, input_document_last_page_number=last
     )
-    with pytest.raises(InvalidJobData):
+    with pytest.raises(InvalidJobData, match=r"inputDocument(First|Last)PageNumber"):
         request_from_job_data("/scan.tif", job)
 
 
@@ -328,10 +328,19 @@ def test_tokens_beyond_the_limits_are_refused(token):
         job_key("user", token)
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "..", ".x", "a\0", "a\nb", "x" * 201])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", "..", ".x", "a\0", "a\nb", "x" * 201, "字" * 67, "😀" * 51]
+)
 def test_a_document_name_stays_in_the_folder_of_its_job(name):
     with pytest.raises(InvalidJobData, match="document name"):
         request_from_job_data("/scan.tif", JobData(document_format=1, document_name=name))
+
+
+def test_a_blank_document_name_is_none():
+    for name in ("", " ", "\t", None):
+        assert (
+            request_from_job_data("/a", JobData(document_format=1, document_name=name)).document_name is None
+        )
 
 
 def test_new_tokens_differ():
