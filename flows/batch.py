@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
@@ -72,11 +72,12 @@ async def convert_batch(
     skip_existing: bool = False,
     concurrency: int = 2,
     user_token: str | None = None,
-) -> State[Any]:
+) -> list[dict[str, Any]]:
     """Convert what `sources` name, each document as a job of its own, into the folder `target`.
 
     A document that fails does not stop the others, nor does a folder or store that cannot be searched: the
-    flow ends Completed, Completed with the name WithErrors, or Failed where nothing succeeded.
+    flow ends Completed, Completed with the name WithErrors, or Failed where nothing succeeded. Called from
+    another flow it returns the fields of a `BatchItem` for each document.
 
     Args:
         sources: files, folders (the files in them), patterns (`*`, `?`, `[...]`, `**` for folders of any
@@ -97,7 +98,7 @@ async def convert_batch(
         found, lost = await asyncio.to_thread(_look_for, sources)
         planned = request.plan(found)
     except InvalidJobData as error:
-        return Failed(message=str(error), data=error)
+        return _returned(Failed(message=str(error), data=error))
     get_run_logger().info("%s found", wording.plural(len(planned), "document"))
     for item in lost:
         get_run_logger().warning("%s: %s", item.source, item.message)
@@ -108,7 +109,12 @@ async def convert_batch(
     if job.abort.is_set() and job.abort.reason is not AbortReason.ABORTED:
         raise Abort(f"the flow run is no longer this process's: {job.abort.reason}")
     await acreate_table_artifact(table(results), description=summary(results))
-    return _final_state(results, aborted=job.abort.is_set())
+    return _returned(_final_state(results, aborted=job.abort.is_set()))
+
+
+def _returned(state: State[Any]) -> list[dict[str, Any]]:
+    # Prefect's engine gives the caller of a flow what the state that it returns holds.
+    return cast(list[dict[str, Any]], state)
 
 
 @dataclass(frozen=True, slots=True)

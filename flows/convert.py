@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from prefect import flow
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
-from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -35,11 +34,12 @@ from docmill.workspace import Converted, Workspace
 @flow(name=FLOW_NAME, persist_result=False, result_storage=Path(tempfile.gettempdir()))
 async def convert_document(
     request: ConvertRequest, user_token: str | None = None, job_token: str | None = None
-) -> State[Any]:
+) -> ConvertOutcome:
     """Convert what `request` names and publish it.
 
     Ends Completed, Completed with the name WithErrors where pages were left out, Cancelled after an abort, or
-    Failed with the typed error as its data and its words as the message.
+    Failed with the typed error as its data and its words as the message. Called from another flow it returns
+    the outcome or raises the error, or with `return_state=True` gives the state.
 
     Args:
         request: what to convert, and into what
@@ -55,7 +55,9 @@ async def convert_document(
         attempt=flow_run.run_count or 1,
         secrets=SecretResolver(block=read_secret_block),
     )
-    return await run_job(lambda: _tidily(work, request, started), output_name=request.document_name)
+    state = await run_job(lambda: _tidily(work, request, started), output_name=request.document_name)
+    # Prefect's engine gives the caller of a flow what the state that it returns holds.
+    return cast(ConvertOutcome, state)
 
 
 async def _tidily(work: Workspace, request: ConvertRequest, started: float) -> ConvertOutcome:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from docmill.documents.uris import document_uri
 from docmill.errors import Phase, SourceUnavailable
 from docmill.facts import DocumentFacts
 from docmill.settings import Settings
@@ -127,6 +128,11 @@ class CachedDocument:
     blob: str = ""
     run_id: str = ""
     replaced: CachedDocument | None = None
+
+    @property
+    def document_uri(self) -> str:
+        """Its own URI, `docmill://<id>`, which is a source for jobs; `uri` says where it was loaded from."""
+        return document_uri(self.document_id)
 
     @property
     def blobs(self) -> set[str]:

@@ -19,7 +19,7 @@ from docmill.workspace import Workspace
 
 
 def load_document(
-    uri: str, settings: Settings, *, document_id: str | None = None, password: str | None = None
+    uri: str | Path, settings: Settings, *, document_id: str | None = None, password: str | None = None
 ) -> CachedDocument:
     """Load a URI or path into the document cache, under a new id unless `document_id` names one.
 
@@ -35,7 +35,7 @@ def load_document(
 
 
 @contextmanager
-def open_document(uri: str, settings: Settings) -> Iterator[Path]:
+def open_document(uri: str | Path, settings: Settings) -> Iterator[Path]:
     """A document as a local file to read, such as the `output_document_uri` of a finished job.
 
     From the cache (`docmill://<id>`) or from any URI; raises as `docmill.pipeline.load` does.
@@ -52,7 +52,7 @@ def open_document(uri: str, settings: Settings) -> Iterator[Path]:
 
 
 @contextmanager
-def _loaded(uri: str, settings: Settings, password: str | None) -> Iterator[LoadedDocument]:
+def _loaded(uri: str | Path, settings: Settings, password: str | None) -> Iterator[LoadedDocument]:
     work = Workspace(settings, secrets=SecretResolver(block=read_secret_block))
     try:
         yield pipeline.load(work, ConvertRequest(sources=(source_uri(uri),), to="pdf", password=password))

@@ -27,7 +27,7 @@ from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 
 from docmill.jobs.background import BackgroundLoop, end_task
-from docmill.jobs.client import Submission, abort_run
+from docmill.jobs.client import abort_run
 from docmill.jobs.deployments import deploy_convert
 from docmill.jobs.executor import Executor, load_docmill_flow
 from docmill.jobs.local import find_running
@@ -35,6 +35,7 @@ from docmill.jobs.names import EMBEDDED_DEPLOYMENT, FLOW_ENTRYPOINT
 from docmill.jobs.neighbours import among_neighbours
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.jobs.server import EmbeddedServer, configured_url, embedded_home, settle
+from docmill.jobs.submission import Submission
 from docmill.jobs.sweep import judge, unfinished_runs
 from docmill.settings import Settings
 

@@ -106,7 +106,8 @@ class StatusJobDataRunner:
     ) -> RunConvertJobResult:
         """Submit a job and return at once, its result to be a new document in the cache.
 
-        `source` is a document id, a URI or a path. The same pair with the same job gives that job back.
+        `source` is a URI (`docmill://<id>` for a document in the cache), a path, or a document id that
+        docmill made (32 hexadecimal digits). The same pair with the same job gives that job back.
         Raises `InvalidJobData`, `UnsupportedConversion`, `JobTokenInUse` and `PrefectUnavailable`.
         """
         return self._wait_for(
@@ -230,23 +231,24 @@ class StatusJobDataRunner:
         return await self._in_background(self._jobs.wait(user_token, job_token, timeout), cancellable=True)
 
     def load_document(
-        self, uri: str, *, document_id: str | None = None, password: str | None = None
+        self, uri: str | Path, *, document_id: str | None = None, password: str | None = None
     ) -> CachedDocument:
-        """Load a URI or path into the document cache; its `document_id` is a source for jobs.
+        """Load a URI or path into the document cache; its `document_uri` is a source for jobs.
 
-        See `docmill.jobs.documents.load_document`.
+        So is a `document_id` that docmill made; one of your own would be taken for a path. See
+        `docmill.jobs.documents.load_document`.
         """
         from docmill.jobs.documents import load_document
 
         return load_document(uri, self.settings, document_id=document_id, password=password)
 
     async def aload_document(
-        self, uri: str, *, document_id: str | None = None, password: str | None = None
+        self, uri: str | Path, *, document_id: str | None = None, password: str | None = None
     ) -> CachedDocument:
         """`load_document`, awaitable."""
         return await asyncio.to_thread(self.load_document, uri, document_id=document_id, password=password)
 
-    def open_document(self, uri: str) -> AbstractContextManager[Path]:
+    def open_document(self, uri: str | Path) -> AbstractContextManager[Path]:
         """A document as a local file to read, such as a finished job's `output_document_uri`."""
         from docmill.jobs.documents import open_document
 

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import pytest
 from PIL import Image
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -24,16 +27,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
+from docmill.errors import SourceNotFound
+from docmill.flows.batch import convert_batch
 from docmill.flows.convert import convert_document
-from docmill.request import ConvertRequest
+from docmill.request import ConvertOutcome, ConvertRequest
 from tests.support import page_count, write_damaged_tiff
+
+PAGES = 3
 
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     page = Image.new("1", (850, 1100), 1)
     path = tmp_path / "scan.tif"
-    page.save(path, save_all=True, append_images=[page, page], compression="group4", dpi=(100, 100))
+    page.save(path, save_all=True, append_images=[page] * (PAGES - 1), compression="group4", dpi=(100, 100))
     return path
 
 
@@ -164,3 +171,25 @@ def test_pages_left_out_are_told_in_the_state_and_the_table(api, tmp_path):
     assert run.flow_run.state.message == "done, 1 of 3 pages failed"
     assert "page 2" in next(a.data for a in run.artifacts if a.type == "markdown")
     assert page_count(tmp_path / "out.pdf") == 2
+
+
+def test_the_flows_give_their_callers_what_their_types_say(api, scan, tmp_path):
+    """They return a state, of which Prefect's engine gives the caller the data."""
+    assert get_type_hints(convert_document.fn)["return"] is ConvertOutcome
+    assert get_type_hints(convert_batch.fn)["return"] == list[dict[str, Any]]
+
+    @flow
+    async def theirs() -> None:
+        request = ConvertRequest(sources=(str(scan),), target=str(tmp_path / "one.pdf"))
+        outcome = await convert_document(request)
+        assert (type(outcome), outcome.page_count) == (ConvertOutcome, PAGES)
+        state = await convert_document(replace(request, target=str(tmp_path / "two.pdf")), return_state=True)
+        assert state.is_completed()
+        with pytest.raises(SourceNotFound, match="nowhere"):
+            await convert_document(
+                replace(request, sources=("/nowhere.tif",), target=str(tmp_path / "3.pdf"))
+            )
+        (item,) = await convert_batch([str(scan)], str(tmp_path / "batch/"))
+        assert item["state"] == "done"
+
+    asyncio.run(theirs())

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from conftest import SECONDS, deploy
 
 from docmill.jobs.background import BackgroundLoop
+from docmill.jobs.mapping import source_uri
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.request import ConvertRequest
+from docmill.settings import Settings
 
 POOL = "runner"
 REQUEST = ConvertRequest(sources=("/scan.tif",), target="/out.pdf")
@@ -33,6 +36,7 @@ FORKS = """
 import json, os, sys
 from docmill.jobs import EmbeddedRunner, StatusJobDataRunner
 from docmill.request import ConvertRequest
+from docmill.settings import Settings
 
 bmp, target, deployment = json.loads(sys.argv[1])
 told = {}
@@ -163,3 +167,11 @@ def test_no_call_is_lost_by_a_loop_that_ends():
         assert not caller.is_alive()
         for each in calls:
             each.exception(10)
+
+
+def test_a_document_under_an_id_of_ones_own_is_a_source(tmp_path, bmp):
+    runner = StatusJobDataRunner(replace(Settings.from_env(), data_dir=tmp_path, cache_url=""))
+    document = runner.load_document(bmp, document_id="invoice 7/a")
+    assert source_uri(document.document_uri) == document.document_uri
+    with runner.open_document(document.document_uri) as path:
+        assert path.read_bytes() == bmp.read_bytes()
