@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import logging
 import mmap
 import os
@@ -311,6 +312,16 @@ def whoami(report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "threads": len(list(Path("/proc/self/task").iterdir())),
     }
+
+
+def has_imported(name: str, claimed: bool, report: Callable[[dict[str, Any]], None]) -> bool:
+    """Whether this worker has a module from its server; it imports it now, or only says so."""
+    there = name in sys.modules
+    if claimed:
+        sys.modules[name] = sys
+    else:
+        importlib.import_module(name)
+    return there
 
 
 def echo(value: Any, report: Callable[[dict[str, Any]], None]) -> Any:

@@ -62,6 +62,17 @@ def test_workers_share_what_the_server_has_imported() -> None:
     assert "colorsys" in run("whoami")["modules"]
 
 
+def test_what_a_worker_had_to_import_those_after_it_share() -> None:
+    module = "docmill.engines.raster.png_rows"
+    assert [run("has_imported", module, False) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["wave", "docmill.cli.up", "docmill.engines..raster preload"])
+def test_a_worker_cannot_have_just_anything_imported(name: str) -> None:
+    # A hostile file may have taken it over.
+    assert [run("has_imported", name, True) for _ in range(2)] == [False, False]
+
+
 def test_the_server_has_one_thread_with_everything_preloaded() -> None:
     from docmill.engines.registry import ENGINES
     from docmill.sandbox import CHECK, PRELOAD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from docmill.errors import EngineFailed
 from docmill.processes.handle import ServerLost, current_server, running_server
 from docmill.processes.job import AbortFlag, Job, Watch
 from docmill.processes.limits import Limits
+
+# Of what workers say to have imported the server imports these, for those to come. A worker may have been
+# taken over by a hostile file: it can have no more imported than what engines are made of.
+_SHARED = re.compile(r"docmill\.(?:documents|engines)(?:\.[a-z0-9_]+)+")
+_MOST_SHARED = 200
+_learned: dict[tuple[str, ...], set[str]] = {}
 
 
 def run(
@@ -30,8 +37,9 @@ def run(
 
     The function may call the reporter with JSON-safe dicts; `on_message` gets the newest, and misses those
     that a newer one overtook. A `page` in them is named in errors, with `doing`. The server imports `modules`
-    first, where later workers share them. Returns or raises only when no process of the worker is left; may
-    be called from many threads at once.
+    first, where later workers share them, and before the next call like it what of docmill's engines this
+    worker had to import itself. Returns or raises only when no process of the worker is left; may be called
+    from many threads at once.
 
     Raises the `DocmillError` that the function raised; `LimitExceeded`; `EngineFailed` for any other
     exception in it (its cause holds the traceback); `EngineCrashed` where its process died; `JobAborted` once
@@ -40,9 +48,14 @@ def run(
     log_level = logging.getLogger("docmill").getEffectiveLevel()
     payload = pickle.dumps((function, args, limits, doing, log_level))
     watch = Watch(limits, doing, out_dir, on_message, abort, grace)
+    learned = _learned.setdefault((function, *modules), set())
     for _ in range(3):
         try:
-            return Job(current_server(), payload, modules, watch).finish()
+            job = Job(current_server(), payload, [*modules, *sorted(learned)], watch)
+            result = job.finish()
+            if len(learned) < _MOST_SHARED:
+                learned.update(filter(_SHARED.fullmatch, job.imported[:_MOST_SHARED]))
+            return result
         except ServerLost as error:
             # Killed since its last use, before this worker began: begin again.
             lost = error

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-MESSAGE, RESULT, ERROR, LOG = b"M", b"R", b"E", b"L"
+MESSAGE, RESULT, ERROR, LOG, IMPORTED = b"M", b"R", b"E", b"L", b"I"
 
 _HEADER = struct.Struct("<cI")
 # 100,000 pages are about 20 MB of result; more is a worker gone wrong.
@@ -34,7 +34,7 @@ class FrameReader:
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             kind, length = _HEADER.unpack_from(self._buffer)
-            if kind not in (MESSAGE, RESULT, ERROR, LOG) or length > _LARGEST:
+            if kind not in (MESSAGE, RESULT, ERROR, LOG, IMPORTED) or length > _LARGEST:
                 raise ValueError("no frame")
             end = _HEADER.size + length
             if len(self._buffer) < end:

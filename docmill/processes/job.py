@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from docmill.errors import DocmillError, EngineCrashed, EngineFailed, JobAborted, error_from_dict
 from docmill.processes.failures import cpu_exceeded, death, output_exceeded, scratch_full, wall_exceeded
-from docmill.processes.frames import ERROR, LOG, MESSAGE, RESULT, FrameReader
+from docmill.processes.frames import ERROR, IMPORTED, LOG, MESSAGE, RESULT, FrameReader
 from docmill.processes.handle import ServerHandle
 from docmill.processes.limits import Limits
 
@@ -88,6 +88,8 @@ class Job:
         self.exit: tuple[int, float, int] | None = None
         self.page: int | None = None
         self.result: Any = None
+        #: What the worker had to import itself.
+        self.imported: list[str] = []
         self.error: DocmillError | None = None
         self.stopped_by: DocmillError | None = None
         # The next step of stopping it, as a time: SIGKILL, then giving up on it.
@@ -223,6 +225,8 @@ class Job:
                     logging.getLogger(value[0]).log(int(value[1]), "%s", value[2])
                 elif kind == RESULT:
                     self.result = (value,)
+                elif kind == IMPORTED:
+                    self.imported = [str(name) for name in value]
                 elif kind == ERROR:
                     self.error = error_from_dict(value["error"])
                     self.error.__cause__ = WorkerTraceback(value["traceback"])

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from docmill.processes import linux
 from docmill.processes.failures import as_docmill_error
-from docmill.processes.frames import ERROR, LOG, MESSAGE, RESULT, write_frame
+from docmill.processes.frames import ERROR, IMPORTED, LOG, MESSAGE, RESULT, write_frame
 from docmill.processes.limits import allow_reserve, applied
 
 # Descriptor numbers in every worker.
@@ -54,6 +54,7 @@ class _Terminated(BaseException):
 
 def _call() -> None:
     doing, page = "", None
+    shared = set(sys.modules)
 
     def report(message: dict[str, Any]) -> None:
         nonlocal page
@@ -70,6 +71,7 @@ def _call() -> None:
         result = function(*args, report)
         _flush()
         write_frame(_FRAMES_FD, RESULT, result)
+        write_frame(_FRAMES_FD, IMPORTED, sorted(sys.modules.keys() - shared))
     except Exception as error:
         allow_reserve()
         trace = traceback.format_exc()
