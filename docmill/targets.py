@@ -54,7 +54,7 @@ def in_folder(folder: str, name: str) -> str:
     if folder[:5].lower() == "file:":
         from urllib.parse import quote
 
-        return folder + quote(name)
+        return folder + quote(name, errors="surrogateescape")
     return folder + name
 
 
@@ -112,5 +112,5 @@ def last_name(uri: str) -> str:
     if uri[:5].lower() == "file:":
         from urllib.parse import unquote
 
-        return Path(unquote(uri[5:])).name
+        return Path(unquote(uri[5:], errors="surrogateescape")).name
     return uri.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name

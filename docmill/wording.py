@@ -19,7 +19,7 @@ def describe_source(document: LoadedDocument) -> str:
     """A loaded document in a line, e.g. `scan.tif (TIFF, 12 pages, 1.2 MB)`."""
     facts = document.facts
     title = BY_MIME_TYPE[facts.mime_type].title if facts.mime_type in BY_MIME_TYPE else facts.mime_type
-    return f"{document.name} ({title}, {plural(facts.page_count, 'page')}, {size_text(document.size)})"
+    return f"{utf8(document.name)} ({title}, {plural(facts.page_count, 'page')}, {size_text(document.size)})"
 
 
 def describe_conversion(converted: Converted) -> str:
@@ -57,6 +57,11 @@ def short_name(uri: str) -> str:
     """The last part of a URI or path, at most 60 characters."""
     name = last_name(uri) or uri
     return name if len(name) <= 60 else f"{name[:40]}...{name[-17:]}"
+
+
+def utf8(name: str) -> str:
+    """The name of a file that need not be UTF-8, as text that Prefect takes: `b\\udce4d.tif`."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def plural(count: int, noun: str) -> str:

@@ -75,7 +75,7 @@ async def _stages(work: Workspace, request: ConvertRequest, started: float) -> C
     for index, source in enumerate(request.sources):
         document = await load(work, request, index, name=wording.short_name(source))
         documents.append(document)
-        ids.append((await cache(work, document)).document_id)
+        ids.append((await cache(work, document, name=wording.utf8(document.name))).document_id)
     converted = await convert(work, request, documents, label=wording.label(request))
     name = wording.short_name(request.target or "document cache")
     outcome = await publish(work, request, documents, converted, ids, started, name=name)

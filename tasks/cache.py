@@ -14,9 +14,9 @@ from docmill.tasks.threads import in_thread
 from docmill.workspace import Workspace
 
 
-@task(name="cache", task_run_name="cache: {document.name}", **TASK)
-async def cache(work: Workspace, document: LoadedDocument) -> CachedDocument:
-    """See `docmill.pipeline.cache`."""
+@task(name="cache", task_run_name="cache: {name}", **TASK)
+async def cache(work: Workspace, document: LoadedDocument, name: str) -> CachedDocument:
+    """See `docmill.pipeline.cache`; `name` is for the run's name in the UI."""
     begin_stage(Phase.CACHE)
     cached = await in_thread(lambda abort: pipeline.cache(work, document))
     if job := current_job():

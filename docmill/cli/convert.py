@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections import Counter
@@ -22,11 +21,11 @@ from docmill.cli.parser import convert_options, password_reference
 from docmill.cli.printable import printable
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits
-from docmill.documents.uris import document_id_of, is_hidden, parse_location
+from docmill.documents.uris import document_id_of, from_root, is_hidden, parse_location
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
-from docmill.settings import Settings, expanded
+from docmill.settings import Settings
 from docmill.workspace import Workspace, make_folder
 
 STANDARD_STREAM = "-"
@@ -147,20 +146,12 @@ def _report_all(
     return overall_code(codes)
 
 
-def _absolute(name: str) -> str:
-    """A local path from the root, as the Prefect UI should show it; a URI, a reference or `-` as it is, and
-    an empty name, which is refused as such."""
-    if name in ("", STANDARD_STREAM) or ":/" in name or is_hidden(name):
-        return name
-    return os.path.abspath(expanded(name)) + ("/" if name.endswith("/") else "")  # noqa: PTH100 (keeps links)
-
-
 @contextmanager
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[ConvertRequest]:
     """The request of the command line, standard input and output being files in it."""
     request = ConvertRequest(
-        sources=tuple(_absolute(source) for source in arguments.sources),
-        target=_absolute(arguments.target),
+        sources=tuple(s if s == STANDARD_STREAM else from_root(s) for s in arguments.sources),
+        target=arguments.target if arguments.target == STANDARD_STREAM else from_root(arguments.target),
         to=arguments.to,
         options=convert_options(arguments),
         overwrite=arguments.overwrite,

@@ -12,7 +12,7 @@ from typing import Any
 
 from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
-from docmill.errors import DocmillError, EngineFailed, JobAborted
+from docmill.errors import DocmillError, EngineFailed, InvalidJobData, JobAborted
 from docmill.jobs.server import prefect_api
 from docmill.pipeline import Observer
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -43,6 +43,7 @@ def convert_with_prefect(
         from docmill.flows.convert import convert_document
         from docmill.jobs.background import BackgroundLoop
         from docmill.jobs.failures import patient_client, prefect_failures
+        from docmill.jobs.submission import check_text
         from docmill.jobs.watch import AbortReason, stop_all_jobs
         from docmill.tasks.reporting import current_observer
 
@@ -50,6 +51,10 @@ def convert_with_prefect(
 
         async def run(request: ConvertRequest, observer: Observer) -> ConvertOutcome | DocmillError:
             current_observer.set(observer)
+            try:
+                check_text(request.to_dict())
+            except InvalidJobData as error:
+                return error
             with prefect_failures():
                 state = await convert_document(request, return_state=True)
             result = await state.aresult(raise_on_failure=False)

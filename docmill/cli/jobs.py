@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from docmill import targets
 from docmill.cli.main import error_line
 from docmill.cli.parser import convert_options, password_reference
 from docmill.cli.printable import printable
+from docmill.documents.uris import from_root
 from docmill.errors import (
     ERRORS,
     EXIT_CODES,
@@ -26,7 +26,7 @@ from docmill.jobs.local import DataLock
 from docmill.jobs.server import use_running_api
 from docmill.jobs.tokens import no_such_job
 from docmill.request import ConvertRequest
-from docmill.settings import Settings, expanded
+from docmill.settings import Settings
 
 if TYPE_CHECKING:
     from docmill.jobs.models import StatusJobData
@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace, runner: StatusJobDataRunner, settings: S
         )
     request = ConvertRequest(
         sources=(source_uri(arguments.source),),
-        target=_absolute(arguments.target),
+        target=None if arguments.target is None else from_root(arguments.target),
         to=arguments.to,
         options=convert_options(arguments),
         overwrite=arguments.overwrite,
@@ -236,11 +236,3 @@ def _print_status(status: StatusJobData, arguments: argparse.Namespace) -> None:
             print(printable(f"{name:<9} {value}"))
     for message in status.error_messages:
         print(printable(f"{'error':<9} {message}"))
-
-
-def _absolute(target: str | None) -> str | None:
-    """A path as a worker in another folder finds it, its slash at the end kept."""
-    if not target or "://" in target or target.startswith("file:"):
-        return target
-    slash = os.sep if target.endswith(os.sep) else ""
-    return str(expanded(target).absolute()) + slash

@@ -48,7 +48,8 @@ class Manifest:
             "sha256": self.sha256,
             "files": [asdict(file) for file in self.files],
         }
-        return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
+        # In a name that is not UTF-8, what JSON has for half a surrogate pair as well: "\\udce4".
+        return json.dumps(values, indent=1, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
     @classmethod
     def from_json(cls, content: bytes) -> Manifest | None:

@@ -72,7 +72,7 @@ def resolved_location(text: str, *, shown: str) -> Location:
     if "\0" in text:
         raise InvalidJobData("the name of a document holds a NUL character")
     match = _SCHEME.match(text)
-    if text[:5].lower() == "file:":
+    if _is_file_uri(text):
         return Location("file", _file_uri_path(text), shown)
     if match is None:
         return Location("file", str(expanded(text)) if text.startswith("~") else text, shown)
@@ -98,9 +98,28 @@ def _check_http(uri: str, shown: str) -> None:
         raise InvalidJobData(f"'{shown}' is no valid URL", hint="for example https://host/scan.tif")
 
 
+def from_root(name: str) -> str:
+    """A local path as it is found from any folder; a URI or a reference as it is."""
+    if not name or _SCHEME.match(name) or _is_file_uri(name) or is_hidden(name):
+        return name
+    path = os.path.abspath(expanded(name))  # noqa: PTH100 (keeps links)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        # The name of a file may be any bytes; flow runs hold text.
+        folder = Path(path).is_dir() or name.endswith("/")
+        return Path(path).as_uri() + ("/" if folder else "")
+    return path + ("/" if name.endswith("/") else "")
+
+
+def _is_file_uri(text: str) -> bool:
+    """Whether it begins with `file:`, and is not just a file that is called so."""
+    return text[:5].lower() == "file:" and (text[5:6] == "/" or not os.path.lexists(text))
+
+
 def is_hidden(uri: str) -> bool:
     """Whether a source is given whole as a reference, since it holds a secret: `env:NAME`, `block:NAME`."""
-    return uri.startswith(("env:", "block:")) and not Path(uri).exists()
+    return uri.startswith(("env:", "block:")) and not os.path.exists(uri)  # noqa: PTH110 (too long a name is none)
 
 
 def _file_uri_path(uri: str) -> str:
@@ -114,7 +133,7 @@ def _file_uri_path(uri: str) -> str:
         rest = slash + path
     if not rest.startswith("/"):
         raise InvalidJobData(f"'{uri}' is no absolute path", hint="for example file:///srv/scan.tif")
-    path = unquote(rest)
+    path = unquote(rest, errors="surrogateescape")
     if "\0" in path:
         raise InvalidJobData("the name of a document holds a NUL character")
     return path

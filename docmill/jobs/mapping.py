@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docmill.documents.uris import from_root
 from docmill.errors import InvalidJobData
 from docmill.formats import (
     PDF,
@@ -19,7 +20,6 @@ from docmill.jobs.document_options import options_of_document
 from docmill.jobs.models import AnnotationsMode, EmptyPageMode, JobData, JobErrorMode
 from docmill.options import ConvertOptions, OnError, PageNames
 from docmill.request import ConvertRequest
-from docmill.settings import expanded
 from docmill.wire_formats import target_of_document_format, target_of_raster_format
 
 HONOURED = frozenset(
@@ -82,9 +82,7 @@ def source_uri(source: str | Path) -> str:
         return f"docmill://{match[1]}"
     if re.fullmatch(r"[0-9a-f]{32}", source):
         return f"docmill://{source}"
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", source):
-        return source
-    return str(expanded(source).absolute())
+    return from_root(source)
 
 
 def _refuse_unhonoured(job: JobData) -> None:

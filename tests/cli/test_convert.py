@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -462,3 +463,27 @@ def test_a_password_in_a_uri_is_refused_and_not_told(docmill):
     kind, line = failing(docmill, "http://me:hunter2@127.0.0.1/a.tif", "out.pdf")
     assert kind == "InvalidJobData"
     assert "hunter2" not in line
+
+
+def test_names_that_are_no_text_go_into_folders_and_archives(docmill, scan):
+    scan.rename(docmill.folder / os.fsdecode(b"b\xe4d.tif"))
+    pngs = docmill("convert", os.fsdecode(b"b\xe4d.tif"), "pngs/", "--to", "png", "--direct")
+    assert pngs.code == 0, pngs.err
+    names = {os.fsencode(path.name) for path in (docmill.folder / "pngs").iterdir()}
+    assert names == {b"b\xe4d.manifest.json", *(b"b\xe4d_Page(%d).png" % page for page in (1, 2, 3))}
+    manifest = json.loads((docmill.folder / "pngs" / os.fsdecode(b"b\xe4d.manifest.json")).read_text())
+    assert {os.fsencode(file["name"]) for file in manifest["files"]} < names
+    packed = docmill("convert", os.fsdecode(b"b\xe4d.tif"), "out.zip", "--to", "png", "--direct")
+    assert packed.code == 0, packed.err
+    docmill("convert", os.fsdecode(b"b\xe4d.tif"), os.fsdecode(b"\xe4.zip"), "--to", "png", "--direct")
+    with zipfile.ZipFile(docmill.folder / os.fsdecode(b"\xe4.zip")) as archive:
+        assert archive.namelist() == ["__Page(1).png", "__Page(2).png", "__Page(3).png"]
+
+
+def test_the_pages_of_a_percent_encoded_target_have_its_name(docmill, scan):
+    target = (docmill.folder / "a b.png").as_uri()
+    result = docmill("convert", "scan.tif", target, "--pages", "1-2", "--direct")
+    assert result.code == 0, result.err
+    assert {path.name for path in docmill.folder.glob("a*")} == {
+        "a b_Page(1).png", "a b_Page(2).png", "a b.manifest.json"
+    }  # fmt: skip

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from docmill.documents.uris import (
     check_document_id,
     document_id_of,
     document_uri,
+    from_root,
+    is_hidden,
     parse_location,
     same_place,
 )
@@ -41,6 +44,27 @@ def test_paths_and_uris_are_told_apart(text: str, scheme: str, uri: str, name: s
 
     assert (location.scheme, location.uri, location.name) == (scheme, uri, name)
     assert location.is_local == (scheme == "file")
+
+
+def test_a_file_whose_name_looks_like_a_uri(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("file:x.tif", "s3:y.tif", "env:Z", "http:"):
+        Path(name).touch()
+        assert parse_location(name).path == Path(name)
+        assert parse_location(from_root(name)).path == tmp_path / name
+        assert not is_hidden(name)
+    assert from_root("file:new.pdf") == "file:new.pdf"  # which is refused: no absolute path
+    assert from_root("file:/srv/a.tif") == "file:/srv/a.tif"
+    assert is_hidden("env:" + 300 * "x")
+
+
+def test_the_name_of_a_file_that_is_no_text(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"b\xe4d.tif")
+    uri = from_root(name)
+    assert uri == f"{tmp_path.as_uri()}/b%E4d.tif"
+    assert parse_location(uri).path == tmp_path / name
+    assert from_root(os.fsdecode(b"new\xe4/")).endswith("/new%E4/")
 
 
 def test_the_home_folder_is_known() -> None:

@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
+from docmill.documents.uris import from_root
 from docmill.errors import SourceNotFound
 from docmill.flows.batch import convert_batch
 from docmill.flows.convert import convert_document
@@ -65,7 +66,7 @@ class Run:
             self.output, self.errors = run.communicate()
             self.exit_code = run.returncode
             self.answer = json.loads(self.output)
-            name = f"{Path(str(source)).name} -> {target.rpartition('.')[2]}"
+            name = f"{Path(from_root(str(source))).name} -> {target.rpartition('.')[2]}"
             runs = client.read_flow_runs()
             self.flow_run: FlowRun = max((r for r in runs if r.name == name), key=lambda run: run.created)
             self.task_runs = _task_runs(client, self.flow_run.id)
@@ -128,6 +129,15 @@ def test_a_run_that_names_no_format_fails_before_it_loads_anything(api):
     state = asyncio.run(convert_document(request, return_state=True))
     assert state.is_failed()
     assert state.message.startswith("neither a target nor an output format is named")
+
+
+def test_the_name_of_a_file_need_not_be_text(api, scan, tmp_path):
+    source = tmp_path / os.fsdecode(b"b\xe4d.tif")
+    scan.rename(source)
+    run = Run(api, tmp_path, source, "out.pdf")
+    assert (run.exit_code, run.errors) == (0, "")
+    assert page_count(tmp_path / "out.pdf") == 3
+    assert {"load: b%E4d.tif", "cache: b\\udce4d.tif"} <= set(run.task_runs)
 
 
 def test_a_run_of_more_than_a_second_shows_its_progress_page_by_page(api, bmp, tmp_path):

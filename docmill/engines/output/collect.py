@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import zipfile
@@ -120,7 +121,8 @@ class Collector:
         """Move a finished file into the archive, if there is one; it is compressed as it is."""
         if not self._zip:
             return
-        entry = zipfile.ZipInfo(path.name, _DATE)
+        # A ZIP archive's names are UTF-8.
+        entry = zipfile.ZipInfo(re.sub("[\udc80-\udcff]", "_", path.name), _DATE)
         entry.external_attr = 0o644 << 16
         entry.file_size = path.stat().st_size
         with path.open("rb") as source, self._zip.open(entry, "w") as target:
@@ -131,4 +133,7 @@ class Collector:
 def _file_name(name: str) -> str:
     """A document's name as the stem of a file in one folder."""
     plain = re.sub(r"[/\\\0-\x1f]", "_", name).lstrip(".") or "document"
-    return plain.encode()[:_NAME_BYTES].decode(errors="ignore")
+    # Names of files need not be UTF-8.
+    while len(os.fsencode(plain)) > _NAME_BYTES:
+        plain = plain[:-1]
+    return plain
