@@ -44,6 +44,7 @@ class ConvertRequest:
         "there is no target",
         default=None,
     )
+    one_file: bool = _described("refuse an output of several files", default=False)
     password: str | None = _described(
         "where the password of the sources is: `env:NAME`, `file:PATH` or `block:NAME`, never the secret "
         "itself",

@@ -76,21 +76,24 @@ def holds_all_pages(target: Target) -> bool:
 
 
 def refuse_many_outputs(request: ConvertRequest, page_count: int) -> None:
-    """Refuse several files where one document in the cache is asked for, before the pages are converted."""
-    if request.target is not None and request.output_document_id is None:
+    """Refuse several files where one has to take all, before the pages are converted."""
+    in_cache = request.target is None or request.output_document_id is not None
+    if not in_cache and not request.one_file:
         return
     options, target = request.options, target_of(request)
     pages = len(options.page_numbers(page_count))
+    in_one = holds_all_pages(target) and (target.archive or options.page_names is None)
     if options.split is not None:
         pages_a_file, others = options.split, ""
-    elif holds_all_pages(target) or options.frames is Frames.FIRST:
+    elif in_one or options.frames is Frames.FIRST:
         return
     else:
         pages_a_file, others = 1, f", or for a format that holds all of them: TIFF, PDF or {target.name}+zip"
     if pages > pages_a_file:
         files = -(-pages // pages_a_file)
         raise InvalidJobData(
-            f"{pages} pages as {target.format.title} are {files} files and not one document in the cache",
+            f"{pages} pages as {target.format.title} are {files} files and not one"
+            + (" document in the cache" if in_cache else ""),
             hint=f"ask for fewer pages{others}",
         )
 

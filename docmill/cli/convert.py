@@ -178,10 +178,11 @@ def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Conv
         if request.target != STANDARD_STREAM:
             yield request
             return
-        output = folder / f"stdout.{targets.target_of(request).format.extension}"
-        yield replace(request, target=str(output))
-        if output.exists():
-            with output.open("rb") as file:
+        output = make_folder(work, folder / "stdout")
+        name = f"stdout.{targets.target_of(request).format.extension}"
+        yield replace(request, target=str(output / name), one_file=True)
+        for path in output.iterdir():  # one, which the job may have another name for
+            with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
     finally:

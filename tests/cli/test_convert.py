@@ -487,3 +487,14 @@ def test_the_pages_of_a_percent_encoded_target_have_its_name(docmill, scan):
     assert {path.name for path in docmill.folder.glob("a*")} == {
         "a b_Page(1).png", "a b_Page(2).png", "a b.manifest.json"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [["--to", "png"], ["--to", "pdf", "--split", "1"],
+                                     ["--to", "tiff", "--page-names", "p##page##"]])  # fmt: skip
+def test_standard_output_takes_one_file(docmill, scan, options):
+    done = docmill.raw("convert", "scan.tif", "-", *options, "--direct")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"3 files and not one" in done.stderr
+    assert b"publish" not in done.stderr
+    one = docmill.raw("convert", "scan.tif", "-", *options, "--pages", "2", "--direct")
+    assert (one.returncode, len(one.stdout) > 100) == (0, True), one.stderr
