@@ -213,6 +213,8 @@ EXIT_CODES: dict[type[DocmillError], int] = {
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
 EXIT_WITH_ERRORS = 3
+#: As a shell has it for a program that SIGPIPE ends.
+EXIT_PIPE = 141
 
 HTTP_STATUSES: dict[type[DocmillError], int] = {
     InvalidJobData: 422,

@@ -60,7 +60,10 @@ class Workspace:
     def expiry(self) -> datetime | None:
         """When a document that is put into the cache now expires; None for never."""
         ttl = self.settings.document_ttl
-        return datetime.now(UTC) + timedelta(seconds=ttl) if ttl else None
+        try:
+            return datetime.now(UTC) + timedelta(seconds=ttl) if ttl else None
+        except OverflowError:  # beyond the year 9999
+            return None
 
     def password(self, request: ConvertRequest) -> str | None:
         """The password of the source, where the request refers to one."""

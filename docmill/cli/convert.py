@@ -137,7 +137,8 @@ def _report_all(
             continue
         codes.append(EXIT_WITH_ERRORS if result.failures else 0)
         if arguments.json:
-            print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
+            values = {"source": source} if source else {}
+            print(json.dumps(values | result.to_dict(), ensure_ascii=False), flush=True)
             continue
         for failure in result.failures:
             print(error_line(wording.describe_failure(failure), source), file=sys.stderr)

@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     codes = []
     for source in arguments.sources:
         work = Workspace(settings)
-        request = ConvertRequest(sources=(source,), password=password_reference(arguments))
+        place = "/dev/stdin" if source == "-" else source
+        request = ConvertRequest(sources=(place,), password=password_reference(arguments))
         try:
             document = pipeline.begin_load(work, request)
             document.digest.stop()

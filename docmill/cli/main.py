@@ -16,14 +16,17 @@ import sys
 from collections.abc import Sequence
 
 from docmill import __version__
-from docmill.cli.parser import build_parser
+from docmill.cli.parser import UsageError, build_parser
 from docmill.cli.printable import printable
 from docmill.errors import (
     EXIT_CODES,
     EXIT_DEFECT,
+    EXIT_PIPE,
+    EXIT_USAGE,
     EXIT_WITH_ERRORS,
     DestinationFull,
     DocmillError,
+    InvalidJobData,
     JobAborted,
 )
 from docmill.options import OPTION_NAMES
@@ -36,7 +39,14 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `docmill` command; the exit code is the one of the error's class (`docmill --help`)."""
     parser = build_parser(__version__)
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error has it: names of files need not be of the terminal's encoding, or of any.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        options = parser.parse_args(arguments)
+    except UsageError as error:
+        return _report_usage(error, arguments)
     if options.command is None:
         parser.print_help()
         sys.stdout.flush()
@@ -47,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sandbox.warm(fork=True, converts=options.module == "convert")
     _log_to_stderr(options.verbose)
     _provide_home()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # As standard error has it: names of files need not be of the terminal's encoding, or of any.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
         signal.signal(signal.SIGTERM, _interrupt)
@@ -65,11 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output went away, as in `docmill formats | head`.
         _drop_output()
-        return EXIT_DEFECT
+        return EXIT_PIPE
     except Exception as error:
         if failure := _output_failure(error):
             _drop_output()
-            return report(failure, options)
+            # Also where its reader asked for JSON, which does not reach it any more.
+            print(error_line(failure), file=sys.stderr)
+            return EXIT_CODES[type(failure)]
         if options.verbose:
             logging.getLogger("docmill").exception("a defect of docmill")
         line = f"docmill: a defect of docmill, please report it: {type(error).__name__}: {error}"
@@ -91,6 +100,15 @@ def report(error: DocmillError, options: argparse.Namespace, source: str = "") -
     else:
         print(error_line(error, source), file=sys.stderr, flush=True)
     return code
+
+
+def _report_usage(error: UsageError, arguments: Sequence[str]) -> int:
+    """Tell wrong usage: for programs as any other error, for people with how the command is called."""
+    if "--json" in arguments:
+        failure = InvalidJobData(str(error), hint=" ".join(error.usage.split()))
+        return report(failure, argparse.Namespace(json=True))
+    print(f"{error.usage}{error.command}: error: {error}", file=sys.stderr)
+    return EXIT_USAGE
 
 
 def overall_code(codes: Sequence[int]) -> int:

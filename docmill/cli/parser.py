@@ -6,17 +6,35 @@ import argparse
 import typing
 from dataclasses import fields
 from functools import partial
+from typing import NoReturn
 
 from docmill.cli.jobparser import add_job_commands
-from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_USAGE, EXIT_WITH_ERRORS
+from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_PIPE, EXIT_USAGE, EXIT_WITH_ERRORS
 from docmill.options import OPTION_NAMES, ConvertOptions, Group
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood: what is wrong, of which command, and how that is called."""
+
+    def __init__(self, message: str, command: str, usage: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves to its caller how wrong usage is told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, self.prog, self.format_usage())
+
 
 DESCRIPTION = "Convert documents in batches, as jobs that Prefect runs and shows."
 
 
 def build_parser(version: str) -> argparse.ArgumentParser:
     """The parser of the whole command line; each command names the module that runs it."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="docmill",
         description=DESCRIPTION,
         epilog=exit_codes(),
@@ -45,6 +63,7 @@ def exit_codes() -> str:
     for error, code in EXIT_CODES.items():
         if code != EXIT_USAGE:
             lines.append(f"  {code:>3}  {error.code}: {(error.__doc__ or '').splitlines()[0]}")
+    lines.append(f"  {EXIT_PIPE:>3}  who read the output went away, as in `docmill formats | head`")
     return "\n".join(lines)
 
 
@@ -89,7 +108,7 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(commands, "info", "info", "show type, pages, sizes and encoding of documents")
-    parser.add_argument("sources", nargs="+", metavar="FILE", help="path or URI")
+    parser.add_argument("sources", nargs="+", metavar="FILE", help="path, URI or - for standard input")
     password = parser.add_mutually_exclusive_group()
     password.add_argument("--password-env", metavar="NAME", help="variable with the password")
     password.add_argument("--password-file", metavar="PATH", help="file with the password")

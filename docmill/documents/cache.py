@@ -57,7 +57,8 @@ class DocumentCache:
     """
 
     def __init__(self, url: str, *, scratch: Path | None = None) -> None:
-        self._store = open_store(url)
+        with destination_failures(f"the document cache {url}", phase=Phase.CACHE):
+            self._store = open_store(url)
         self._scratch = scratch
         self._shown = f"the document cache {self._store.url}"
 

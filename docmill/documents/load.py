@@ -111,7 +111,7 @@ def _load_local(
             raise SourceNotFound(
                 f"cannot read '{location.shown}': it is a folder", hint="name a file in it", phase=Phase.LOAD
             )
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or _is_descriptor(path):
             return _load_stream(path, location, into, limits, probe, progress)
         _check_size(status.st_size, location, limits)
         # Opened here, so that one that may not be read is told before anything else.
@@ -127,6 +127,11 @@ def _load_local(
     return LoadedDocument(path.as_uri(), path.name, path, snapshot.size, digest, facts, snapshot)
 
 
+def _is_descriptor(path: Path) -> bool:
+    """Whether it is `/dev/stdin` or the like, which means the file that this process has open there."""
+    return path.is_relative_to("/proc") or (path.is_relative_to("/dev") and path.is_symlink())
+
+
 def _load_stream(
     path: Path,
     location: Location,
@@ -135,7 +140,10 @@ def _load_stream(
     probe: Probe,
     progress: LoadProgress | None,
 ) -> LoadedDocument:
-    """A pipe or device, as `<(command)` gives: its bytes come once, so they are copied."""
+    """A pipe or device, as `<(command)` gives: its bytes come once, so they are copied.
+
+    So are those of a descriptor, which is another one in the sandbox.
+    """
     with path.open("rb", buffering=0) as file:
         chunks = iter(lambda: file.read(CHUNK), b"")
         size, digest = _spool(chunks, _spool_path(into), location, limits, progress, None)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from docmill.errors import (
     EXIT_CODES,
+    EXIT_PIPE,
     CorruptDocument,
     DestinationExists,
     DestinationForbidden,
@@ -498,3 +499,65 @@ def test_standard_output_takes_one_file(docmill, scan, options):
     assert b"publish" not in done.stderr
     one = docmill.raw("convert", "scan.tif", "-", *options, "--pages", "2", "--direct")
     assert (one.returncode, len(one.stdout) > 100) == (0, True), one.stderr
+
+
+def test_the_file_that_standard_input_is(docmill, scan):
+    for name in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "-"):
+        with scan.open("rb") as file:
+            shown = subprocess.run(
+                [sys.executable, "-P", "-m", "docmill", "info", name],
+                stdin=file,
+                env=docmill.environment,
+                capture_output=True,
+                check=False,
+            )
+        assert (shown.returncode, shown.stderr) == (0, b"")
+        assert b"TIFF (image/tiff), 3 pages" in shown.stdout
+    assert docmill.raw("info", "-", stdin=scan.read_bytes()).stdout.startswith(b"stdin: TIFF")
+    done = docmill.raw("convert", "/dev/stdin", "out.pdf", "--direct", stdin=scan.read_bytes())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("wrong", [("x.pdf", "--dpi", "abc"), (), ("x.pdf", "--on-error", "maybe")])
+def test_wrong_usage_is_json_too_where_that_is_asked_for(docmill, scan, wrong):
+    result = docmill("convert", scan, *wrong, "--json")
+    answer = json.loads(result.out)
+    assert (result.code, result.err, answer["exit_code"]) == (2, "", 2)
+    assert answer["error"]["code"] == "InvalidJobData"
+    plain = docmill("convert", scan, *wrong)
+    assert (plain.code, plain.out) == (2, "")
+    assert plain.err.startswith("usage: docmill convert [OPTION ...] SOURCE [SOURCE ...] TARGET\n")
+    assert f"docmill convert: error: {answer['error']['message']}" in plain.err
+
+
+def test_each_result_of_several_names_its_source(docmill, scan):
+    (docmill.folder / "empty.tif").touch()
+    result = docmill("convert", scan, "empty.tif", "out/", "--to", "pdf", "--direct", "--json")
+    assert [json.loads(line)["source"] for line in result.out.splitlines()] == [
+        str(scan), str(docmill.folder / "empty.tif")
+    ]  # fmt: skip
+
+
+def test_json_that_finds_no_room_is_told(docmill, scan):
+    with Path("/dev/full").open("wb") as full:
+        run = docmill.start(
+            "convert", scan, "out.pdf", "--direct", "--json", stdout=full, stderr=subprocess.PIPE
+        )
+        error = run.communicate()[1]
+    assert (run.returncode, error.count(b"\n")) == (52, 1)
+    assert b"standard output: no space is left" in error
+
+
+def test_a_reader_that_goes_away_is_no_defect(docmill, scan):
+    run = docmill.start("info", *[scan] * 3, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait(60)) == (b"", EXIT_PIPE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [({"DOCMILL_CACHE_URL": "foo://bar"}, 2), ({"DOCMILL_DOCUMENT_TTL": "99999999d"}, 0)]
+)
+def test_strange_settings_are_no_defect(docmill, scan, setting, code):
+    result = docmill("convert", scan, "out.pdf", "--direct", **setting)
+    assert result.code == code, result.err
+    assert ("foo://bar" in result.err) == (code == 2)
