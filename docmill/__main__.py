@@ -9,8 +9,7 @@ import sys
 
 def main() -> int:
     """Run the command line; the exit code is the one of the error's class (`docmill --help`)."""
-    # Ctrl-C while Python imports or ends is no KeyboardInterrupt with its traceback: nothing is at work then.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _end_at_interrupts()
     _open_closed_streams()
     from docmill.cli.main import main as run
 
@@ -21,6 +20,12 @@ def main() -> int:
             os._exit(code)
         return code
     finally:
+        _end_at_interrupts()
+
+
+def _end_at_interrupts() -> None:
+    """Ctrl-C while Python imports or ends is no KeyboardInterrupt with its traceback: no work is lost."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM around the moment at which an output is published."""
+"""The signals that stop a command, also around the moment at which an output is published."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import signal
 from types import FrameType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: A killed shell or service sends SIGTERM, a closed terminal SIGHUP: they stop a command as Ctrl-C does.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed_interrupts() -> None:
+    """Have each raise `KeyboardInterrupt`.
+
+    What is ignored stays so: nohup ignores SIGHUP, a script SIGINT for what it starts in the background.
+    """
+    for number in _heeded():
+        signal.signal(number, signal.default_int_handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    return [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Interrupts:
@@ -19,7 +33,7 @@ class Interrupts:
 
     def hold(self) -> None:
         """From now on the first one waits."""
-        for number in _SIGNALS:
+        for number in _heeded():
             self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> bool:

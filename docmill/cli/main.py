@@ -11,11 +11,12 @@ import json
 import logging
 import os
 import re
-import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 from docmill import __version__
+from docmill.cli.interrupts import heed_interrupts
 from docmill.cli.parser import UsageError, build_parser
 from docmill.cli.printable import printable
 from docmill.errors import (
@@ -58,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log_to_stderr(options.verbose)
     _provide_home()
     try:
-        # A killed shell or service sends SIGTERM: it stops as Ctrl-C does, tidying up.
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        heed_interrupts()
         command = importlib.import_module(f"docmill.cli.{options.module}")
         code = int(command.run(options))
         sys.stdout.flush()
@@ -68,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DocmillError as error:
         return report(error, options)
     except KeyboardInterrupt:
-        return report(JobAborted("stopped"), options)
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            report(JobAborted("stopped"), options)
+        return EXIT_CODES[JobAborted]
     except BrokenPipeError:
         # The reader of our output went away, as in `docmill formats | head`.
         _drop_output()
@@ -157,6 +158,9 @@ def _drop_output() -> None:
 
 def _log_to_stderr(verbose: int) -> None:
     level = logging.DEBUG if verbose else logging.WARNING
+    if not verbose:
+        # What libraries warn of is for their callers: a header of a server that aiohttp finds malformed.
+        warnings.simplefilter("ignore")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("docmill")
@@ -170,7 +174,3 @@ def _provide_home() -> None:
     data = os.environ.get("DOCMILL_DATA_DIR")
     if data and os.path.expanduser("~") == "~":  # noqa: PTH111 (pathlib's raises)
         os.environ["HOME"] = data
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

@@ -561,3 +561,9 @@ def test_strange_settings_are_no_defect(docmill, scan, setting, code):
     result = docmill("convert", scan, "out.pdf", "--direct", **setting)
     assert result.code == code, result.err
     assert ("foo://bar" in result.err) == (code == 2)
+
+
+def test_what_libraries_warn_of_is_not_told(docmill, scan, http_server):
+    source = http_server.serve("/a", scan.read_bytes(), **{"Content-Disposition": "filename=b.tif"})
+    result = docmill("convert", source, "out/", "--to", "pdf", "--direct", "-q")
+    assert (result.code, result.err) == (0, "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,3 +157,35 @@ def test_a_job_that_cannot_be_stopped_any_more_says_so_before_its_output_shows(t
     )
     assert seen == [False]
     assert target.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_that_asks_to_stop_leaves_nothing_unless_it_is_ignored(docmill, number):
+    Image.new("L", (50, 50)).save(docmill.folder / "a.png")
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = docmill.start("convert", "-", "out.pdf", "--direct", **pipes)
+    _wait_until(docmill.leftovers)
+    run.send_signal(number)
+    assert run.wait(60) == 130
+    assert run.communicate()[1] == b"docmill: stopped\n"
+    assert not docmill.leftovers()
+
+    # As by nohup, or in the background of a script.
+    ignoring = docmill.start(
+        "convert",
+        "-",
+        "out.pdf",
+        "--direct",
+        **pipes,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
+    )
+    _wait_until(docmill.leftovers)
+    ignoring.send_signal(number)
+    assert b"publish: " in ignoring.communicate((docmill.folder / "a.png").read_bytes())[1]
+    assert ignoring.returncode == 0
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
