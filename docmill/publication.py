@@ -6,6 +6,7 @@ is done by `stage`; `commit` gives names.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ from docmill.workspace import Converted, Workspace
 
 if TYPE_CHECKING:
     from docmill.documents.publish import Preparation, Staged
+
+# File systems hold 255 bytes; endings as long as `.manifest.json.spare` come after it.
+_STEM_BYTES = 230
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,11 @@ def output_stem(request: ConvertRequest, document: LoadedDocument) -> str:
         return request.document_name
     if request.target and not targets.is_folder(request.target):
         return Path(targets.last_name(request.target)).stem
-    return Path(document.name).stem or "document"
+    stem = Path(document.name).stem or "document"
+    # Where the source has it from, as from a server, names may be longer than a file's.
+    while len(os.fsencode(stem)) > _STEM_BYTES:
+        stem = stem[:-1]
+    return stem
 
 
 def _stage_in_cache(

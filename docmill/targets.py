@@ -9,6 +9,8 @@ from docmill.formats import BY_EXTENSION, JSON, PDF, TEXT, TIFF, ZIP, Target, ta
 from docmill.options import Frames
 from docmill.request import ConvertRequest
 
+# Stores whose URIs begin with a bucket's name.
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs"})
 _ONE_FILE = frozenset({PDF, TIFF, TEXT, JSON})
 
 
@@ -34,9 +36,10 @@ def folder_of(target: str) -> str:
 
 
 def is_folder(target: str) -> bool:
-    """Whether a target names a folder: it ends with a slash, or is one on this host."""
-    if target.endswith("/") or "://" in target:
-        return target.endswith("/")
+    """Whether a target names a folder: it ends with a slash, is one on this host, or a bucket of a store."""
+    scheme, separator, rest = target.partition("://")
+    if target.endswith("/") or separator:
+        return target.endswith("/") or ("/" not in rest and scheme.lower() in _BUCKETS)
     try:
         return Path(target).is_dir()
     except OSError:  # a name that is too long, which publishing tells
@@ -111,9 +114,13 @@ def refuse_misleading_name(request: ConvertRequest) -> None:
 
 
 def last_name(uri: str) -> str:
-    """The last part of a path or URI, by which files and flow runs are named."""
+    """The last part of a path, or of a URI without its query, which those of HTTP have."""
     if uri[:5].lower() == "file:":
         from urllib.parse import unquote
 
         return Path(unquote(uri[5:], errors="surrogateescape")).name
-    return uri.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1] if "://" in uri else Path(uri).name
+    if "://" not in uri:
+        return Path(uri).name
+    if uri[:4].lower() == "http":
+        uri = uri.split("?", 1)[0]
+    return uri.rstrip("/").rsplit("/", 1)[-1]

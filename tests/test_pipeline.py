@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -144,3 +145,49 @@ def test_scratch_where_anybody_may_make_it_has_to_be_the_users_own(
     ):
         patch.setattr(Path, "lstat", lambda path: somebody_else)
         convert_document(request, replace(settings, scratch_dir=scratch))
+
+
+def test_a_name_of_a_server_is_cut_to_what_a_file_may_have(tmp_path, settings, http_server) -> None:
+    Image.new("L", (50, 50)).save(scan := tmp_path / "scan.png")
+    name = 150 * "Müller" + ".png"
+    source = http_server.serve(
+        "/long", scan.read_bytes(), **{"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+    )
+    for to in ("pdf", "png", "tiff"):
+        outcome = convert_document(
+            ConvertRequest(sources=(source,), target=f"{tmp_path / to}/", to=to), settings
+        )
+        assert "/M%C3%BCllerM" in outcome.output_uri
+    pages = [Image.new("1", (50, 50)) for _ in range(2)]
+    pages[0].save(scan := tmp_path / (250 * "y"), "TIFF", save_all=True, append_images=pages[1:])
+    convert_document(ConvertRequest(sources=(str(scan),), target=f"{tmp_path}/two/", to="png"), settings)
+    assert len(list((tmp_path / "two").iterdir())) == 3
+
+
+def test_strange_names_on_s3(tmp_path, settings, s3_url, monkeypatch) -> None:
+    Image.new("L", (50, 50)).save(scan := tmp_path / "scan.png")
+    source = ConvertRequest(sources=(str(scan),))
+    for name in ("q?a#b%20c.pdf", "ü .pdf"):
+        assert convert_document(replace(source, target=f"{s3_url}/{name}"), settings).output_uri.endswith(
+            name
+        )
+        assert (
+            convert_document(
+                ConvertRequest(
+                    sources=(f"{s3_url}/{name}",), target=str(tmp_path / "back.png"), overwrite=True
+                ),
+                settings,
+            ).page_count
+            == 1
+        )
+    bucket = s3_url.rpartition("/")[0]
+    in_bucket = convert_document(replace(source, target=bucket, to="jpeg", overwrite=True), settings)
+    assert in_bucket.output_uri == f"{bucket}/scan.jpg"
+    with pytest.raises(InvalidJobData, match="not UTF-8"):
+        convert_document(replace(source, target=s3_url + os.fsdecode(b"/\xe4.pdf")), settings)
+    scan.rename(strange := tmp_path / os.fsdecode(b"\xe4.png"))
+    with pytest.raises(InvalidJobData, match="not UTF-8"):
+        convert_document(ConvertRequest(sources=(str(strange),), target=s3_url + "/", to="pdf"), settings)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with pytest.raises(InvalidJobData, match=r"no URL.*AWS_ENDPOINT_URL"):
+        convert_document(replace(source, target=f"{s3_url}/a.pdf"), settings)

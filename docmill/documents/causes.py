@@ -194,6 +194,10 @@ def _of_library(exc: BaseException) -> Cause | None:
         return Cause(Kind.MISSING_EXTRA, _words(exc), "install the package that this store needs")
     if isinstance(exc, UnknownScheme):
         return Cause(Kind.INVALID, "no store is known by this scheme", "check the URI")
+    if isinstance(exc, ValueError) and str(exc).startswith("Invalid endpoint"):
+        return Cause(Kind.INVALID, "its store's address is no URL", "check AWS_ENDPOINT_URL")
+    if isinstance(exc, UnicodeEncodeError):
+        return Cause(Kind.INVALID, "the name is not UTF-8")
     return None
 
 
