@@ -55,7 +55,7 @@ def label(request: ConvertRequest) -> str:
 
 def short_name(uri: str) -> str:
     """The last part of a URI or path, at most 60 characters."""
-    name = last_name(uri) or uri
+    name = utf8(last_name(uri) or uri)
     return name if len(name) <= 60 else f"{name[:40]}...{name[-17:]}"
 
 

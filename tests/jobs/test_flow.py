@@ -137,7 +137,7 @@ def test_the_name_of_a_file_need_not_be_text(api, scan, tmp_path):
     run = Run(api, tmp_path, source, "out.pdf")
     assert (run.exit_code, run.errors) == (0, "")
     assert page_count(tmp_path / "out.pdf") == 3
-    assert {"load: b%E4d.tif", "cache: b\\udce4d.tif"} <= set(run.task_runs)
+    assert {"load: b\\udce4d.tif", "cache: b\\udce4d.tif"} <= set(run.task_runs)
 
 
 def test_a_run_of_more_than_a_second_shows_its_progress_page_by_page(api, bmp, tmp_path):
