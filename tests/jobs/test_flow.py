@@ -27,7 +27,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 
-from docmill.documents.uris import from_root
 from docmill.errors import SourceNotFound
 from docmill.flows.batch import convert_batch
 from docmill.flows.convert import convert_document
@@ -66,7 +65,8 @@ class Run:
             self.output, self.errors = run.communicate()
             self.exit_code = run.returncode
             self.answer = json.loads(self.output)
-            name = f"{Path(from_root(str(source))).name} -> {target.rpartition('.')[2]}"
+            shown = Path(source).name.encode(errors="backslashreplace").decode()
+            name = f"{shown} -> {target.rpartition('.')[2]}"
             runs = client.read_flow_runs()
             self.flow_run: FlowRun = max((r for r in runs if r.name == name), key=lambda run: run.created)
             self.task_runs = _task_runs(client, self.flow_run.id)
