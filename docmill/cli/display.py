@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from docmill.cli.printable import printable
@@ -72,7 +72,8 @@ class Bar(Lines):
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # of a terminal that was closed
+                self._bar.stop()
             self._bar = None
 
     def _open(self, page_count: int) -> None:

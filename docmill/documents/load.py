@@ -104,8 +104,8 @@ def _locate(uri: str, secrets: SecretResolver) -> Location:
 def _load_local(
     location: Location, into: Path, limits: LoadLimits, probe: Probe, progress: LoadProgress | None
 ) -> LoadedDocument:
-    path = location.path.absolute()
     with source_failures(location.shown):
+        path = location.path.absolute()
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise SourceNotFound(

@@ -102,7 +102,12 @@ def from_root(name: str) -> str:
     """A local path as it is found from any folder; a URI or a reference as it is."""
     if not name or _SCHEME.match(name) or _is_file_uri(name) or is_hidden(name):
         return name
-    path = os.path.abspath(expanded(name))  # noqa: PTH100 (keeps links)
+    try:
+        path = os.path.abspath(expanded(name))  # noqa: PTH100 (keeps links)
+    except FileNotFoundError:
+        raise InvalidJobData(
+            f"'{name}' cannot be found: the current folder is gone", hint="change to one that is there"
+        ) from None
     try:
         path.encode()
     except UnicodeEncodeError:

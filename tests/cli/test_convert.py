@@ -567,3 +567,16 @@ def test_what_libraries_warn_of_is_not_told(docmill, scan, http_server):
     source = http_server.serve("/a", scan.read_bytes(), **{"Content-Disposition": "filename=b.tif"})
     result = docmill("convert", source, "out/", "--to", "pdf", "--direct", "-q")
     assert (result.code, result.err) == (0, "")
+
+
+def test_a_current_folder_that_is_gone(docmill, scan):
+    command = f"mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} -P -m docmill"
+    for arguments, code in (
+        (f"info {scan}", 0), ("info a.tif", 10), ("convert --direct a.tif b.pdf", 2),
+        (f"convert --direct {scan} b.pdf", 2), (f"convert --direct {scan} {docmill.folder}/b.pdf", 0),
+    ):  # fmt: skip
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {arguments}"],
+            cwd=docmill.folder, env=docmill.environment, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, (arguments, done.stderr)

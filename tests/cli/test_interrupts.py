@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -189,3 +190,19 @@ def _wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def test_closing_the_terminal_stops_a_command_in_order(docmill):
+    pages = [Image.effect_noise((2480, 3508), 60)] * 12
+    pages[0].save(docmill.folder / "a.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    ours, theirs = pty.openpty()
+    run = docmill.start("convert", "a.tif", "out.pdf", "--direct", stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"pages" not in shown.partition(b"TIFF, 12 pages")[2]:  # the bar
+        shown += os.read(ours, 1000)
+    os.close(ours)
+    run.send_signal(signal.SIGHUP)  # as the kernel does for a terminal's foreground
+    assert run.wait(60) == 130
+    assert not docmill.leftovers()
+    assert [path.name for path in docmill.folder.iterdir()] == ["a.tif"]
