@@ -172,6 +172,7 @@ def convert_options(arguments: argparse.Namespace) -> ConvertOptions:
 
 def password_reference(arguments: argparse.Namespace) -> str | None:
     """`--password-env` or `--password-file` as a secret's reference."""
-    if arguments.password_env:
+    # Also an empty one, which is refused: it comes of a variable of a script that is not set.
+    if arguments.password_env is not None:
         return f"env:{arguments.password_env}"
-    return f"file:{arguments.password_file}" if arguments.password_file else None
+    return None if arguments.password_file is None else f"file:{arguments.password_file}"

@@ -580,3 +580,11 @@ def test_a_current_folder_that_is_gone(docmill, scan):
             cwd=docmill.folder, env=docmill.environment, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == code, (arguments, done.stderr)
+
+
+@pytest.mark.parametrize("option", ["--password-env", "--password-file"])
+def test_an_empty_reference_to_a_password_is_refused(docmill, scan, option):
+    for command in (("info", scan), ("convert", scan, "out.pdf", "--direct")):
+        result = docmill(*command, option, "")
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert "password" in result.err
