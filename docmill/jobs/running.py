@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -40,12 +41,17 @@ API_PATIENCE, API_PAUSE = 3600.0, 2.0
 MOST_RETURNS = 5
 
 
+#: The flow runs that this process ran last.
+ran_here: deque[UUID] = deque(maxlen=50)
+
+
 class RunningJob:
     """What a flow and its tasks need of the job that they run: `abort`, `report` and the claim."""
 
     def __init__(self, client: PrefectClient, run: FlowRun, abort: AbortEvent, patience: Patience) -> None:
         assert run.state is not None, "a flow run that runs has a state"
         self.flow_run_id = run.id
+        ran_here.append(run.id)
         self.abort = abort
         age = (datetime.now(UTC) - run.state.timestamp).total_seconds()
         earlier = labels.JobLabels.read(run.labels or {})

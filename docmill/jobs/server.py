@@ -91,13 +91,21 @@ def settle() -> None:
 
 
 def _await_task_runs(prefect: SyncPrefectClient) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.client.schemas.sorting import TaskRunSort
 
+    from docmill.jobs.running import ran_here
+
+    # Others in the same database are of processes that were killed, and stay as they are, or of commands that
+    # run beside this one.
+    own = FlowRunFilter(id=FlowRunFilterId(any_=list(ran_here)))
     deadline = time.monotonic() + SETTLE_TIMEOUT
     before: list[tuple[str, str | None]] | None = None
     with prefect as client:
-        while time.monotonic() < deadline:
-            runs = client.read_task_runs(sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=50)
+        while ran_here and time.monotonic() < deadline:
+            runs = client.read_task_runs(
+                flow_run_filter=own, sort=TaskRunSort.EXPECTED_START_TIME_DESC, limit=50
+            )
             now = [(str(run.id), run.state_name) for run in runs]
             if now == before and all(run.state is None or run.state.is_final() for run in runs):
                 return

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from PIL import Image
-from prefect import flow
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -26,10 +26,12 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
+from prefect.states import Pending
 
 from docmill.errors import SourceNotFound
 from docmill.flows.batch import convert_batch
 from docmill.flows.convert import convert_document
+from docmill.jobs import running, server
 from docmill.request import ConvertOutcome, ConvertRequest
 from tests.support import page_count, write_damaged_tiff
 
@@ -203,3 +205,21 @@ def test_the_flows_give_their_callers_what_their_types_say(api, scan, tmp_path):
         assert item["state"] == "done"
 
     asyncio.run(theirs())
+
+
+def test_who_ends_does_not_wait_for_task_runs_of_others(api, monkeypatch):
+    @task
+    def forever() -> None:
+        pass
+
+    with get_client(sync_client=True) as client:
+        # As a process that was killed leaves it.
+        lost = client.create_flow_run(flow(forever.fn))
+        client.create_task_run(forever, lost.id, dynamic_key="0", state=Pending())
+    monkeypatch.setattr(running, "ran_here", [uuid4()])
+    started = time.monotonic()
+    server.settle()
+    assert time.monotonic() - started < server.SETTLE_TIMEOUT / 2
+    monkeypatch.setattr(running, "ran_here", [lost.id])
+    server.settle()
+    assert time.monotonic() - started > server.SETTLE_TIMEOUT / 2
