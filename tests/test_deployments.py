@@ -62,6 +62,9 @@ def test_the_image_has_what_it_copies_and_the_prefect_of_the_lock_file():
     locked = re.search(r"^prefect==(\S+)", (FOLDER.parent / "requirements.lock").read_text(), re.MULTILINE)
     assert locked
     assert COMPOSE["services"]["prefect"]["image"].startswith(f"prefecthq/prefect:{locked[1]}-")
+    # Installed anew at each start, it would bring another Prefect to the server one day.
+    extra = VARIABLES["EXTRA_PIP_PACKAGES"]
+    assert re.fullmatch(r"prefect-redis==[\d.]+", extra)
 
 
 def test_settings_are_known(monkeypatch: pytest.MonkeyPatch):
