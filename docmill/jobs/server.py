@@ -122,6 +122,9 @@ def use_running_api(settings: Settings) -> str | None:
         return url
     if url := find_running(settings):
         os.environ["PREFECT_API_URL"] = url
+        # As `docmill up` has it for its own processes: Prefect's notice would come between a command's
+        # lines, the first time in a terminal.
+        os.environ.setdefault("DO_NOT_TRACK", "1")
     return url
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -42,6 +43,21 @@ def test_jobs_by_their_tokens(running_up: Up, scan: Path, tmp_path: Path) -> Non
     assert gone.returncode == 60
     assert "user anna has no job first" in gone.stderr
     assert target.exists()
+
+
+def test_a_command_in_a_new_users_terminal_says_its_own_lines_alone(running_up: Up, tmp_path: Path) -> None:
+    # Prefect's notice of what it collects comes once, in a terminal, and not where it takes it for a test's.
+    quiet = ("CI", "GITHUB_ACTIONS", "DO_NOT_TRACK")
+    environment = {name: value for name, value in running_up.environment.items() if name not in quiet}
+    controller, terminal = pty.openpty()
+    with os.fdopen(controller, "rb") as screen:
+        ran = subprocess.run(
+            [sys.executable, "-m", "docmill", "jobs", "--user", "nobody"],
+            env=environment | {"HOME": str(tmp_path)}, stdin=terminal, stdout=terminal, stderr=terminal,
+        )  # fmt: skip
+        os.close(terminal)
+        shown = os.read(screen.fileno(), 10_000)
+    assert (ran.returncode, shown.split()) == (0, [b"no", b"jobs"])
 
 
 def test_the_exit_code_is_that_of_the_jobs_error(running_up: Up, tmp_path: Path) -> None:
