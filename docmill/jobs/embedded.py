@@ -22,7 +22,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings, temporary_settings
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 
@@ -101,7 +101,7 @@ class EmbeddedRunner(StatusJobDataRunner):
 
     def _start(self) -> Executor:
         try:
-            url, home, alone = configured_url() or find_running(self.settings), None, None
+            url, home, alone = self._configured_url() or find_running(self.settings), None, None
             if not url:
                 server = EmbeddedServer(embedded_home(self.settings))
                 home = server.home
@@ -122,6 +122,10 @@ class EmbeddedRunner(StatusJobDataRunner):
         except BaseException:
             self._stack.close()
             raise
+
+    def _configured_url(self) -> str | None:
+        """As `StatusJobDataRunner` finds it: also where `prefect.toml` or `temporary_settings` name it."""
+        return self._context.run(lambda: get_current_settings().api.url) or configured_url()
 
     def _loop(self) -> BackgroundLoop:
         return self._ensure_started().background

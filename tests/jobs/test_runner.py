@@ -14,8 +14,10 @@ import pytest
 from conftest import SECONDS, deploy
 
 from docmill.jobs.background import BackgroundLoop
+from docmill.jobs.embedded import EmbeddedRunner
 from docmill.jobs.mapping import source_uri
 from docmill.jobs.runner import StatusJobDataRunner
+from docmill.jobs.server import embedded_home
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
@@ -35,6 +37,7 @@ def runner(api):
 FORKS = """
 import json, os, sys
 from docmill.jobs import EmbeddedRunner, StatusJobDataRunner
+from docmill.jobs.server import embedded_home
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 
@@ -175,3 +178,15 @@ def test_a_document_under_an_id_of_ones_own_is_a_source(tmp_path, bmp):
     assert source_uri(document.document_uri) == document.document_uri
     with runner.open_document(document.document_uri) as path:
         assert path.read_bytes() == bmp.read_bytes()
+
+
+def test_an_embedded_runner_uses_the_server_of_prefects_settings(api, tmp_path, monkeypatch):
+    """As a program's tests set it, and `prefect.toml`; not only the environment."""
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    installation = replace(Settings.from_env(), data_dir=tmp_path)
+    with EmbeddedRunner(installation) as runner:
+        job = runner.submit(REQUEST)
+        with StatusJobDataRunner(installation) as other:
+            assert other.query_convert_job_status(job.user_token, job.job_token) is not None
+    assert not embedded_home(installation).exists()
