@@ -6,6 +6,7 @@ is done by `stage`; `commit` gives names.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -102,10 +103,10 @@ def commit(
         kept = None
         try:
             if staged.document:
-                kept = _show_in_cache(work, request, staged.document, revocable=staged.files is not None)
+                kept = _show_in_cache(work, request, staged.document)
             published = _show_files(staged, kept)
         except BaseException:
-            if staged.document and staged.files:
+            if staged.document:
                 _take_back(work, request)
             raise
         if kept and kept.replaced:
@@ -166,21 +167,26 @@ def _stage_in_cache(
     digest = KnownDigest(prepared.outputs()[0].sha256)
     document = describe_file(outputs[0], facts, uri=request.target or "", digest=digest)
     work.cache().stage(
-        document, document_id=request.output_document_id, overwrite=request.overwrite, run_id=work.run_id
+        document, document_id=_output_id(work, request), overwrite=request.overwrite, run_id=work.run_id
     )
     return document
 
 
-def _show_in_cache(
-    work: Workspace, request: ConvertRequest, document: LoadedDocument, *, revocable: bool
-) -> CachedDocument:
+def _output_id(work: Workspace, request: ConvertRequest) -> str:
+    """The id of the output in the cache: a run that is tried again, or run again, comes to the same one."""
+    if request.output_document_id is not None:
+        return request.output_document_id
+    return hashlib.sha256(f"the output of {work.run_id}".encode()).hexdigest()[:32]
+
+
+def _show_in_cache(work: Workspace, request: ConvertRequest, document: LoadedDocument) -> CachedDocument:
     return work.cache().put(
         document,
-        document_id=request.output_document_id,
+        document_id=_output_id(work, request),
         expires=work.expiry(),
         overwrite=request.overwrite,
         run_id=work.run_id,
-        revocable=revocable,
+        revocable=True,
     )
 
 
@@ -194,6 +200,5 @@ def _show_files(staged: StagedOutput, kept: CachedDocument | None) -> PublishedO
 
 def _take_back(work: Workspace, request: ConvertRequest) -> None:
     """Bring the cache to what it was before."""
-    assert request.output_document_id is not None
     with suppress(DocmillError):  # the failure that led here is the one to tell
-        work.cache().revoke(request.output_document_id, work.run_id)
+        work.cache().revoke(_output_id(work, request), work.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from docmill import publication
 from docmill.documents.cache import DocumentCache
 from docmill.documents.load import describe_file
 from docmill.documents.model import CachedDocument
-from docmill.errors import DestinationExists, DestinationForbidden
+from docmill.documents.stores import LocalStore, StoredItem
+from docmill.errors import DestinationExists, DestinationForbidden, DestinationUnavailable
 from docmill.facts import DocumentFacts
-from docmill.pipeline import convert_document
-from docmill.request import ConvertRequest
+from docmill.pipeline import convert, convert_document, load
+from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
+from docmill.workspace import Workspace
 
 TEXT = DocumentFacts("text/plain", ())
 
@@ -138,3 +142,56 @@ def test_a_document_with_the_same_content_is_as_before_where_the_target_fails(
         )
 
     assert DocumentCache(settings.cache_location).get("the-output") == before
+
+
+def attempt(request: ConvertRequest, settings: Settings, number: int) -> ConvertOutcome:
+    """One attempt of one and the same run."""
+    work = Workspace(settings, run_id="the-run", attempt=number)
+    document = load(work, request)
+    converted = convert(work, request, [document], on_progress=lambda progress: None)
+    staged = publication.stage(work, request, [document], converted)
+    return publication.commit(work, request, staged, converted, ["in"], 0.0)
+
+
+def test_a_run_that_is_run_again_makes_one_document_of_the_cache(settings, request_for_both):
+    """As after a kill between publishing and saying so."""
+    in_cache = replace(request_for_both, target=None, to="pdf", output_document_id=None)
+
+    made = [attempt(in_cache, settings, number) for number in (1, 2)]
+
+    assert made[0].output_document_id == made[1].output_document_id
+    assert ids(settings) == {made[0].output_document_id}
+
+
+def test_an_output_that_the_cache_shows_and_does_not_confirm_is_taken_back(
+    settings, request_for_both, monkeypatch
+):
+    """The store fails after it has taken the document: a job that fails leaves nothing."""
+    in_cache = replace(request_for_both, target=None, to="pdf", output_document_id=None)
+    listing = LocalStore.list
+
+    def fails(self: LocalStore, folder: str) -> Iterator[StoredItem]:
+        if folder.startswith("condemned/document-"):
+            raise TimeoutError("the store does not answer")
+        return listing(self, folder)
+
+    monkeypatch.setattr(LocalStore, "list", fails)
+    with pytest.raises(DestinationUnavailable):
+        attempt(in_cache, settings, 1)
+
+    monkeypatch.undo()
+    assert ids(settings) == set()
+
+
+def test_a_lease_that_cannot_be_given_back_does_not_undo_a_document(settings, request_for_both, monkeypatch):
+    delete = LocalStore.delete
+
+    def fails(self: LocalStore, key: str) -> None:
+        if key.startswith("leases/"):
+            raise TimeoutError("the store does not answer")
+        delete(self, key)
+
+    monkeypatch.setattr(LocalStore, "delete", fails)
+    outcome = convert_document(request_for_both, settings)
+
+    assert outcome.output_document_id in ids(settings)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from docmill.documents.cache_records import read_record
@@ -44,7 +44,9 @@ def lease(store: Store, blob: str) -> Iterator[None]:
     try:
         yield
     finally:
-        store.delete(key)
+        # The document shows by now; a lease that stays is taken for a dead process's in time.
+        with suppress(Exception):
+            store.delete(key)
 
 
 def leased_blobs(store: Store) -> set[str]:
