@@ -39,7 +39,8 @@ from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# A Pending run whose worker died before it could leave its name: no infrastructure takes this long.
+# A Pending run of a worker that starts an infrastructure for it: none takes this long. A docmill worker's is
+# given up as a running one is, also where the worker died before it could leave its name.
 ORPHAN_PENDING_SECONDS = 900.0
 RERUN_DELAY = timedelta(seconds=5)
 RERUNS_VARIABLE = "reruns"
@@ -59,6 +60,7 @@ class Sweeper:
         self._reruns = reruns
         self._seen: dict[UUID, tuple[datetime | None, float]] = {}
         self._last = -math.inf
+        self._pool_types: dict[str, str] = {}
 
     async def keep_sweeping(self) -> None:
         """Sweep until cancelled."""
@@ -86,15 +88,26 @@ class Sweeper:
                 if updated != run.updated:
                     since = now
                 seen[run.id] = (run.updated, since)
-                if now - since > self._patience_with(run):
+                if now - since > self._patience.dead and (
+                    now - since > ORPHAN_PENDING_SECONDS or not await self._has_infrastructure(client, run)
+                ):
                     dead.append(run)
             self._seen = seen
             return [run for run in dead if await recover(client, run, reruns=self._reruns)]
 
-    def _patience_with(self, run: FlowRun) -> float:
-        if run.state_type is StateType.PENDING and (run.labels or {}).get("prefect.worker.type") != "docmill":
-            return max(ORPHAN_PENDING_SECONDS, self._patience.dead)
-        return self._patience.dead
+    async def _has_infrastructure(self, client: PrefectClient, run: FlowRun) -> bool:
+        """Whether a process, or more than that, may just be being started for this run."""
+        if run.state_type is not StateType.PENDING:
+            return False
+        pool = run.work_pool_name
+        if pool is None:
+            return True
+        if pool not in self._pool_types:
+            try:
+                self._pool_types[pool] = (await client.read_work_pool(pool)).type
+            except ObjectNotFound:
+                return True
+        return self._pool_types[pool] != "docmill"
 
 
 async def sweep_once(patience: Patience | None = None) -> list[FlowRun]:

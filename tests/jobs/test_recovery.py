@@ -240,6 +240,22 @@ async def recovered(run, sweeper):
         await asyncio.sleep(PATIENCE.beat)
 
 
+def test_a_job_whose_worker_died_before_it_left_its_name_is_run_again(jobs, drill):
+    """A worker killed with ten jobs on their way left one Pending for a quarter of an hour."""
+
+    async def scenario():
+        job = await jobs.runner.asubmit(drill())
+        async with get_client() as client:
+            await client.set_flow_run_state(job.flow_run_id, Pending())
+            run = await client.read_flow_run(job.flow_run_id)
+            assert "prefect.worker.type" not in run.labels
+            async with asyncio.timeout(SECONDS):
+                await recovered(run, Sweeper(PATIENCE))
+            return (await client.read_flow_run(run.id)).state.name
+
+    assert asyncio.run(scenario()) == "AwaitingRetry"
+
+
 def test_the_claim_of_a_recovered_run_is_refused(jobs, drill):
     async def scenario():
         async with get_client() as client:
