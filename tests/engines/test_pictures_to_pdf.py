@@ -455,6 +455,16 @@ def test_truncated_jpeg_2000_is_told(tmp_path: Path) -> None:
     assert result.pages[0].source_page == result.failures[0].page == 1
 
 
+@pytest.mark.parametrize("format", ["TGA", "SGI", "GIF", "PPM"])
+def test_what_a_truncated_picture_has_is_kept(tmp_path: Path, format: str) -> None:
+    content = encoded(drawing("RGB"), format)
+    with pytest.raises(CorruptDocument, match=r"page 1.*resume"):
+        convert(content[: len(content) * 3 // 4], tmp_path)
+    result = convert(content[: len(content) * 3 // 4], tmp_path, on_error="resume")
+    assert result.pages[0].source_page == result.failures[0].page == 1
+    assert np.asarray(renders(result)[0]).std() > 0
+
+
 def test_every_frame_of_a_gif_is_a_page(tmp_path: Path) -> None:
     frames = [Image.new("RGB", SIZE, color) for color in ("red", "lime", "blue")]
     buffer = io.BytesIO()

@@ -67,7 +67,7 @@ class PicturePages:
 
     def _partly(self, number: int, error: CorruptDocument) -> PdfPage:
         """What Pillow can make of broken data, from a fresh start: a decoder that failed has no way back."""
-        with decoding(truncated=True), open_picture(self._path) as image:
+        with open_picture(self._path) as image, decoding(truncated=True):
             if self._count > 1:
                 image.seek(number - 1)
             image.load()
