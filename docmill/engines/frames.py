@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.engines.raster.tiff_decode import decode
@@ -136,7 +137,7 @@ class PictureFile:
             image.load()
             texts = _texts(image)
             frame = Frame(
-                image=image,
+                image=self._keyed(image, wide),
                 wide=wide,
                 dpi=None,
                 orientation=1,
@@ -205,6 +206,16 @@ class PictureFile:
         ):
             return read_jp2(data).icc_profile or b""
         return b""
+
+    def _keyed(self, image: Image.Image, wide: NDArray[np.uint16] | None) -> Image.Image:
+        """The image with its transparent colour as the file means it: Pillow keeps that in the file's own
+        scale, while samples of 2 and 4 bits are widened to 8, and those of 16 cut to as many."""
+        if "transparency" not in image.info or self._options.mime_type != PNG.mime_type:
+            return image
+        if wide is not None:
+            return Wide(wide[:, :, :-1], "L" if wide.shape[2] == 2 else "RGB", wide[:, :, -1]).eight_bit()
+        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return with_scaled_key(image, read_png_header(data))
 
     def _wide(self) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:

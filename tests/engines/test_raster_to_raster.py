@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -187,6 +190,52 @@ def test_a_transparent_colour_becomes_alpha(tmp_path):
     (path,) = convert(tmp_path / "a.png", "tiff", tmp_path / "out").outputs
     with Image.open(tmp_path / "a.png") as original:
         same(path, original, "RGBA")
+
+
+@pytest.mark.parametrize("to", ["png", "tiff", "jpeg"])
+@pytest.mark.parametrize(
+    ("bits", "kind", "key"), [(2, 0, (1,)), (4, 0, (9,)), (16, 0, (4660,)), (16, 2, (1, 2, 3))]
+)
+def test_a_transparent_colour_of_any_depth(tmp_path, bits, kind, key, to):
+    """Pillow keeps the colour in the file's own scale, and 8 bits of the samples."""
+    samples = np.full((40, 40, len(key)), (1 << bits) - 1, np.uint16)
+    samples[:20] = 0
+    samples[10:30, 10:30] = key
+    rows = np.packbits(
+        np.unpackbits(samples.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1)[:, 16 - bits :].reshape(
+            40, -1
+        ),
+        axis=1,
+    )
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 40, 40, bits, kind, 0, 0, 0)),
+        (b"tRNS", struct.pack(f">{len(key)}H", *key)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))),
+        (b"IEND", b""),
+    ]
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+    )
+    (made,) = convert(tmp_path / "a.png", to, tmp_path / "out").outputs
+    expected = np.full((40, 40), 255)
+    expected[:20] = 0
+    expected[10:30, 10:30] = 255
+    if to == "tiff":
+        opaque = tifffile.imread(made)[:, :, -1] > 0
+        assert not opaque[10:30, 10:30].any()
+        assert opaque.sum() == 1200
+        return
+    with Image.open(made) as image:
+        if to == "png":
+            opaque = imagecodecs.png_decode(made.read_bytes())[:, :, -1] > 0
+            assert not opaque[10:30, 10:30].any()
+            assert opaque.sum() == 1200
+        else:
+            assert abs(np.asarray(image.convert("L")).astype(int) - expected).max() < 40
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

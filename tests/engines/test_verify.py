@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,23 @@ def dark_png(path: Path) -> Path:
     samples[:20, :20] = 0
     path.write_bytes(png16(samples, transparency=bytes(6)))
     return path
+
+
+@pytest.mark.parametrize("to", ["pdf", "png", "jpeg"])
+def test_a_transparent_gray_of_4_bits_is_not_compared_as_one_of_8(tmp_path: Path, to: str) -> None:
+    rows = np.full((128, 128), 12, np.uint8)
+    rows[32:96] = 7
+    packed = rows[:, ::2] << 4 | rows[:, 1::2]
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, body in [
+        (b"IHDR", struct.pack(">IIBBBBB", 128, 128, 4, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", 12)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))),
+        (b"IEND", b""),
+    ]:
+        content += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    (tmp_path / "a.png").write_bytes(content)
+    verify(*convert(tmp_path / "a.png", to), LONG)
 
 
 def test_a_transparent_colour_of_16_bits_is_not_compared_as_one_of_8(tmp_path: Path) -> None:
@@ -353,6 +371,20 @@ def test_a_picture_that_names_no_resolution_keeps_its_exif_as_a_jpeg(tmp_path: P
     verify(sources, options, result, LONG)
     with Image.open(result.outputs[0]) as made:
         assert made.getexif()[270] == "A map"
+
+
+def test_a_tiff_that_pillow_does_not_know_is_read_by_its_directory(tmp_path: Path) -> None:
+    samples = np.zeros((40, 50, 2), np.uint16)
+    samples[10:20] = 40_000
+    source = tmp_path / "a.tif"
+    tifffile.imwrite(
+        source, samples, photometric="minisblack", extrasamples=[2], resolution=(100, 50), resolutionunit=2
+    )
+    sources, options, result = convert(source, "tiff-lzw")
+    verify(sources, options, result, LONG)
+    wrong = replace(result, pages=(replace(result.pages[0], width_px=51),))
+    with pytest.raises(EngineFailed, match="50 x 40 pixels in the output"):
+        verify(sources, options, wrong, LONG)
 
 
 def test_pages_of_merged_documents_are_compared_with_their_own(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ class PngPages:
         with decoding():
             image = self._open()
             image.load()
-        return _with_scaled_key(image, self._header)
+        return with_scaled_key(image, self._header)
 
     def _page(self, image: PdfImage, how: str) -> PdfPage:
         return PdfPage(image, *self._size(), self._header.orientation, how)
@@ -191,7 +191,7 @@ def _color_key(header: PngHeader) -> bytes:
     return b"[%b]" % b" ".join(b"%d %d" % (value, value) for value in values)
 
 
-def _with_scaled_key(image: Image.Image, header: PngHeader) -> Image.Image:
+def with_scaled_key(image: Image.Image, header: PngHeader) -> Image.Image:
     """Pillow keeps tRNS in the file's own scale while it widens 2 and 4 bit gray samples to 8."""
     if image.mode == "L" and header.bits in (2, 4) and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= 255 // ((1 << header.bits) - 1)

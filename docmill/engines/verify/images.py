@@ -6,16 +6,17 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from docmill.engines.verify.compare import Tolerance, from_cmyk
-from docmill.errors import CorruptDocument
+from docmill.errors import CorruptDocument, DocmillError
 from docmill.jp2 import read_jp2
+from docmill.tiff import Tiff
 from docmill.tiff_tags import Tag
 
 # What Pillow raises on damaged files, and on those that it would need too much memory for.
@@ -50,6 +51,14 @@ class SmallPicture:
         return replace(self, image=self.image.rotate(-degrees, expand=True), inks=inks)
 
 
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """A page of a TIFF by its own reader."""
+
+    size: tuple[int, int]
+    dpi: tuple[float, float]
+
+
 class ImagePages:
     """The pages of one file with many frames, or of files of one each, as Pillow reads them; close it."""
 
@@ -78,17 +87,34 @@ class ImagePages:
                 Image.MAX_IMAGE_PIXELS = limit
 
     def size_px(self, index: int) -> tuple[int, int] | None:
-        """A frame's pixels as stored; None where Pillow cannot tell."""
+        """A frame's pixels as stored; None where nobody can tell."""
         try:
             return self._frame(index).size
         except _UNREADABLE:
-            return None
+            tiff = self._unknown_tiff(index)
+            return tiff.size if tiff else None
 
     def resolution(self, index: int) -> tuple[float, float] | None:
         """Pixels per inch of a frame, where the file names them."""
+        if tiff := self._unknown_tiff(index):
+            return tiff.dpi if all(tiff.dpi) else None
         image = self._frame(index)
         dpi = None if _has_no_resolution(image) else image.info.get("dpi")
         return (float(dpi[0]), float(dpi[1])) if dpi else None
+
+    def _unknown_tiff(self, index: int) -> _Directory | None:
+        """What the directory of a frame says that is of a kind that Pillow does not know, such as gray of 16
+        bits with alpha; None of others."""
+        path, number = (self._paths[index], 1) if len(self._paths) > 1 else (self._paths[0], index + 1)
+        try:
+            self._frame(index)
+        except (UnidentifiedImageError, SyntaxError):  # of the first frame, and of another one
+            with suppress(DocmillError), Tiff(path) as tiff:
+                page = tiff.page(number)
+                return _Directory((page.width, page.height), page.dpi())
+        except _UNREADABLE:
+            pass
+        return None
 
     def _drawn(
         self, index: int, size: tuple[int, int], shown: tuple[int, int] | None, slowly: bool
@@ -170,8 +196,9 @@ def _is_misread(image: Image.Image) -> bool:
     """Whether it is of a kind of TIFF that Pillow shows otherwise than libtiff or TIFF 6.0, or a PNG of which
     it does not see what is transparent."""
     if image.format == "PNG":
-        # Of 16 bits it keeps 8, and compares those with a colour of 16.
-        return "transparency" in image.info and "16B" in str(getattr(image, "tile", ""))
+        # Of 16 bits it keeps 8, 2 and 4 of gray it widens, and compares these with the colour as it stands.
+        stored = str(getattr(image, "tile", ""))
+        return "transparency" in image.info and any(mode in stored for mode in ("16B", "'L;2'", "'L;4'"))
     if image.format != "TIFF":
         return False
     tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]  # a TIFF's image has it
