@@ -19,6 +19,7 @@ from PIL import Image
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
+from docmill.engines.raster.pnm_samples import wide_pnm
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
@@ -133,7 +134,7 @@ class PictureFile:
             return self._tiff_frame(number)
         with self._picture(number) as image, decoding(truncated=truncated):
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
-            wide = self._wide()
+            wide = self._wide(image)
             image.load()
             texts = _texts(image)
             frame = Frame(
@@ -217,10 +218,10 @@ class PictureFile:
         with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return with_scaled_key(image, read_png_header(data))
 
-    def _wide(self) -> NDArray[np.uint16] | None:
+    def _wide(self, image: Image.Image) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:
             return _wide_png(self._path)
-        return None
+        return wide_pnm(self._path, image)
 
 
 def _seek_directory(image: Any, directory: Directory, number: int) -> None:

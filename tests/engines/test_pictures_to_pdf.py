@@ -495,6 +495,24 @@ def test_16_bit_gray_of_pnm_keeps_its_bits(tmp_path: Path) -> None:
         assert image.read_bytes() == samples.astype(">u2").tobytes()
 
 
+@pytest.mark.parametrize("most", [1000, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_16_bit_colours_of_pnm_keep_their_bits(tmp_path: Path, plain: bool, most: int) -> None:
+    samples = np.random.default_rng(0).integers(0, most + 1, (43, 61, 3), dtype=np.uint16)
+    body = samples.astype(">u2").tobytes()
+    if plain:
+        body = b" ".join(b"%d" % value for value in samples.ravel())
+    content = b"P%d\n61 43\n%d\n" % (3 if plain else 6, most) + body
+    result = convert(content, tmp_path)
+    scaled = (samples.astype(int) * 65535 + most // 2) // most
+    with pikepdf.open(result.outputs[0]) as pdf:
+        (image,) = pdf.pages[0].get_images().values()
+        assert image.read_bytes() == scaled.astype(">u2").tobytes()
+    assert_same(result, decoded(content), tolerance=1)
+    with pytest.raises(CorruptDocument, match="page 1"):
+        convert(content[:-900], tmp_path)
+
+
 def bmp(bits: int, compression: int, masks: tuple[int, ...], rows: bytes, palette: bytes = b"") -> bytes:
     """A BMP of 61 x 43 pixels with a header of 40 bytes, the masks behind it."""
     extra = struct.pack(f"<{len(masks)}I", *masks) + palette

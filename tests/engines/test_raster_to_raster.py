@@ -136,6 +136,13 @@ def test_16_bits_stay(tmp_path, source, to, channels, big):
     assert np.array_equal(read_wide(made), samples)
 
 
+def test_16_bits_of_a_pnm_stay(tmp_path):
+    samples = np.random.default_rng(1).integers(0, 65536, (47, 61, 3), dtype=np.uint16)
+    (tmp_path / "a.ppm").write_bytes(b"P6 61 47 65535\n" + samples.astype(">u2").tobytes())
+    (made,) = convert(tmp_path / "a.ppm", "png", tmp_path / "out").outputs
+    assert np.array_equal(imagecodecs.png_decode(made.read_bytes()), samples)
+
+
 def write_wide_png(path: Path, samples: np.ndarray) -> None:
     import imagecodecs
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
+from docmill.engines.raster.pnm_samples import wide_pnm
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
+from docmill.engines.raster.wide import Wide
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.options import OnError
@@ -42,28 +44,29 @@ class PicturePages:
         resume = self._options.options.on_error is OnError.RESUME
         try:
             with decoding():
-                pixels = self._decode(number)
+                pixels, wide = self._decode(number)
         except CorruptDocument as error:
             if not resume:
                 raise on_page(error, number, RESUME_HINT) from None
             return self._partly(number, error)
-        return self._work(pixels, "decoded")
+        return self._work(pixels, "decoded", wide)
 
     def close(self) -> None:
         self._open.close()
 
-    def _decode(self, number: int) -> Image.Image:
+    def _decode(self, number: int) -> tuple[Image.Image, Wide | None]:
         image = self._image
         if self._count > 1:
             image.seek(number - 1)
         check_pixels(*image.size, self._options.max_page_pixels, page=number)
+        samples = wide_pnm(self._path, image)
         image.load()
         if self._count == 1:
-            return image
+            return image, None if samples is None else Wide(samples, "RGB")
         # The file goes on to its next frame while this one is encoded in a thread.
         copy = image.copy()
         copy.format = image.format
-        return copy
+        return copy, None
 
     def _partly(self, number: int, error: CorruptDocument) -> PdfPage:
         """What Pillow can make of broken data, from a fresh start: a decoder that failed has no way back."""
@@ -74,13 +77,14 @@ class PicturePages:
             page = self._work(image, "decoded in part")()
         return replace(page, damage=on_page(error, number))
 
-    def _work(self, image: Image.Image, how: str) -> Callable[[], PdfPage]:
+    def _work(self, image: Image.Image, how: str, wide: Wide | None = None) -> Callable[[], PdfPage]:
+        """The page of an image, or of all bits of its pixels where Pillow keeps fewer."""
         orientation = picture_exif(image).orientation
         default = self._options.options.dpi or self._options.default_dpi
         width_pt, height_pt = upright_size(image.size, resolution(image), orientation, default)
         return partial(
             decoded_page,
-            image,
+            wide or image,
             width_pt=width_pt,
             height_pt=height_pt,
             orientation=orientation,
