@@ -67,5 +67,10 @@ def xmp_orientation(data: bytes) -> int:
     return int(match[1]) if match else 1
 
 
+def upright_xmp(data: bytes) -> bytes:
+    """An XMP packet for pixels that have been turned upright."""
+    return _XMP_ORIENTATION.sub(lambda match: match[0][:-1] + b"1", data)
+
+
 def _is_plausible(dpi: float) -> bool:
     return 1.0 < dpi < 100_000.0

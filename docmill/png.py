@@ -26,6 +26,7 @@ _COLORS = {
     GRAY_ALPHA: "gray and alpha",
     RGB_ALPHA: "RGB and alpha",
 }
+_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
 _METRES_PER_INCH = 0.0254
 # A profile is kilobytes, seldom megabytes; a bomb in iCCP must not take the memory of the whole job.
 _MAX_PROFILE = 16 << 20
@@ -159,6 +160,17 @@ def read_png_header(data: Buffer) -> PngHeader:
         idat=tuple(idat),
         ends=ends,
     )
+
+
+def color_chunks(data: Buffer) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunks that say what the colours are without an ICC profile, each with its type."""
+    found = []
+    for chunk in chunks(data):
+        if chunk.type == b"IDAT":
+            break
+        if chunk.type in _COLOR_CHUNKS and chunk.end - chunk.start == _COLOR_CHUNKS[chunk.type]:
+            found.append((chunk.type, bytes(data[chunk.start : chunk.end])))
+    return tuple(dict(found).items())
 
 
 def chunks(data: Buffer) -> Iterator[Chunk]:

@@ -25,12 +25,13 @@ from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
 from docmill.errors import CorruptDocument
+from docmill.exif import upright_xmp
 from docmill.facts import upright_size
 from docmill.formats import JP2, PNG, TIFF
 from docmill.jp2 import read_jp2
 from docmill.page_limits import check_pixels
 from docmill.pictures import decoding, open_picture, picture_exif, resolution
-from docmill.png import read_png_header
+from docmill.png import color_chunks, read_png_header
 from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory
 from docmill.tiff_tags import Tag
@@ -77,6 +78,8 @@ class Frame:
     icc: bytes
     exif: bytes
     texts: dict[int, bytes]
+    xmp: bytes = b""
+    png_colors: tuple[tuple[bytes, bytes], ...] = ()
     damage: CorruptDocument | None = None
 
 
@@ -145,6 +148,8 @@ class PictureFile:
                 icc=image.info.get("icc_profile") or self._jp2_profile(),
                 exif=_exif(image, texts),
                 texts=texts,
+                xmp=_xmp(image),
+                png_colors=self._png_colors(),
             )
             if self._is_tiff:
                 # Pillow has turned it, and forgotten so.
@@ -179,6 +184,7 @@ class PictureFile:
             icc=directory.raw(Tag.ICC_PROFILE),
             exif=_described(texts),
             texts=texts,
+            xmp=upright_xmp(_raw(directory, Tag.XMP)),
         )
         _turn(frame, directory.orientation)
         x, y = directory.dpi()
@@ -207,6 +213,12 @@ class PictureFile:
         ):
             return read_jp2(data).icc_profile or b""
         return b""
+
+    def _png_colors(self) -> tuple[tuple[bytes, bytes], ...]:
+        if self._options.mime_type != PNG.mime_type:
+            return ()
+        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return color_chunks(data)
 
     def _keyed(self, image: Image.Image, wide: NDArray[np.uint16] | None) -> Image.Image:
         """The image with its transparent colour as the file means it: Pillow keeps that in the file's own
@@ -239,11 +251,15 @@ def _seek_directory(image: Any, directory: Directory, number: int) -> None:
         frame += 1
 
 
-def _text(directory: Directory, tag: int) -> bytes:
+def _raw(directory: Directory, tag: int) -> bytes:
     try:
-        return directory.raw(tag).rstrip(b"\0 ").replace(b"\0", b" ")
+        return directory.raw(tag)
     except CorruptDocument:  # a description that is lost leaves the pixels whole
         return b""
+
+
+def _text(directory: Directory, tag: int) -> bytes:
+    return _raw(directory, tag).rstrip(b"\0 ").replace(b"\0", b" ")
 
 
 def _is_empty(image: Image.Image) -> bool:
@@ -286,6 +302,13 @@ def turn(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         rows = rows[::-1]
     return rows
+
+
+def _xmp(image: Image.Image) -> bytes:
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if isinstance(xmp, str):
+        xmp = xmp.encode(errors="replace")
+    return upright_xmp(xmp) if isinstance(xmp, bytes) else b""
 
 
 def _exif(image: Image.Image, texts: dict[int, bytes]) -> bytes:

@@ -210,4 +210,6 @@ def _assembled(
         exif=frame.exif,
         orientation=orientation,
         texts=frame.texts,
+        xmp=frame.xmp,
+        png_colors=frame.png_colors,
     )

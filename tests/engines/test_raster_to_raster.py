@@ -454,6 +454,45 @@ def test_what_a_png_says_of_itself_is_kept(tmp_path, to):
         }
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("to", ["png", "jpeg", "webp", "tiff"])
+@pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
+def test_xmp_is_kept_and_its_orientation_applied(tmp_path, source, to):
+    path = tmp_path / f"a.{source}"
+    how = {"tif": {"tiffinfo": {700: XMP % 1}}, "jpg": {"xmp": XMP % 6}, "webp": {"xmp": XMP % 6}}.get(
+        source, {}
+    )
+    if source == "png":
+        chunks = PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", (XMP % 6).decode())
+        how = {"pnginfo": chunks}
+    picture("RGB").save(path, **how)
+    (made,) = convert(
+        path, to, tmp_path / "out", **({"alpha": "white", "quality": 90} if to == "jpeg" else {})
+    ).outputs
+    with Image.open(made) as image:
+        assert image.size == (61, 47) if source == "tif" else (47, 61)
+        assert image.info.get("xmp", image.info.get("XML:com.adobe.xmp")) in (XMP % 1, (XMP % 1).decode())
+        assert image.getexif().get(274, 1) == 1
+
+
+def test_what_a_png_says_of_its_colours_is_kept(tmp_path):
+    chunks = PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", 100_000))
+    chunks.add(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000))
+    picture("RGB").save(tmp_path / "a.png", pnginfo=chunks)
+    (made,) = convert(tmp_path / "a.png", "png", tmp_path / "out").outputs
+    with Image.open(tmp_path / "a.png") as before, Image.open(made) as after:
+        assert after.info["gamma"] == before.info["gamma"] == 1.0
+        assert after.info["chromaticity"] == before.info["chromaticity"]
+
+
 def test_pages_cut_off_from_a_file_are_a_failure_of_the_job(tmp_path, many):
     """Not a note only: the job is to end with errors."""
     with tifffile.TiffFile(many) as tiff:

@@ -34,7 +34,8 @@ class PageImage:
     A band is an array of rows x samples, pixel by pixel; samples of 1, 2 and 4 bits are packed into bytes
     from the high bit, each row from a new byte on. Gray is 0 for black, CMYK 0 for no ink; alpha comes last
     and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts`
-    are fields of text to keep, by their tag in TIFF and Exif. All bands but the last have `band_rows` rows;
+    are fields of text to keep, by their tag in TIFF and Exif, `xmp` is an XMP packet, and `png_colors` are
+    chunks of PNG that say what the colours are. All bands but the last have `band_rows` rows;
     a band is valid until the next is asked for.
     """
 
@@ -52,6 +53,8 @@ class PageImage:
     exif: bytes = b""
     orientation: int = 1
     texts: Mapping[int, bytes] = field(default_factory=dict)
+    xmp: bytes = b""
+    png_colors: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def samples(self) -> int:

@@ -21,6 +21,8 @@ DEFAULT_JPEG_QUALITY = 90
 # What the fields for width and height of a format hold.
 _LARGEST = {JPEG: 65_500, WEBP: 16_383, GIF: 65_535, PCX: 65_535}
 _INCH = 2
+# A JPEG's marker segment holds 65,533 bytes, of which XMP's name takes some; what is longer stays out.
+_LARGEST_SEGMENT = 65_500
 # Level 4 of 6 takes WebP three times as long for a hundredth of the size.
 _WEBP_METHOD = 1
 
@@ -70,6 +72,8 @@ def jpeg_bytes(
         extra = {"icc_profile": page.icc or None, "exif": page.exif}
         if page.dpi:
             extra["dpi"] = page.dpi
+        if 0 < len(page.xmp) < _LARGEST_SEGMENT:
+            extra["xmp"] = page.xmp
     if image.mode != "RGB":
         # Only colour can be coarser than brightness; libtiff refuses other factors in gray and CMYK.
         subsampling = Subsampling.FULL
@@ -117,7 +121,8 @@ def _save_webp(page: PageImage, image: Image.Image, path: Path, quality: int | N
         how = {"quality": quality}
     if image.mode not in ("RGB", "RGBA"):
         image = image.convert("RGBA" if image.mode == "LA" else "RGB")
-    image.save(path, "WEBP", method=_WEBP_METHOD, exif=exif, icc_profile=page.icc or None, **how)
+    how |= {"exif": exif, "icc_profile": page.icc or None, "xmp": page.xmp}
+    image.save(path, "WEBP", method=_WEBP_METHOD, **how)
 
 
 def _save_bmp(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:

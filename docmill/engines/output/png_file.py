@@ -36,11 +36,15 @@ def write_png(page: PageImage, path: Path) -> None:
         _chunk(file, b"IHDR", struct.pack(">IIBBBBB", page.width, page.height, page.bits, kind, 0, 0, 0))
         if page.icc:
             _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(page.icc))
+        for name, body in () if page.icc else page.png_colors:
+            _chunk(file, name, body)
         if page.dpi:
             x, y = (min(round(dpi * _INCHES_A_METRE), 0x7FFFFFFF) for dpi in page.dpi)
             _chunk(file, b"pHYs", struct.pack(">IIB", x, y, 1))
         if page.exif:
             _chunk(file, b"eXIf", page.exif.removeprefix(b"Exif\0\0"))
+        if page.xmp:
+            _chunk(file, b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + page.xmp)
         if page.color is Color.PALETTE:
             _chunk(file, b"PLTE", page.palette)
         for part in _whole(page) if page.is_whole else _in_bands(page):

@@ -32,7 +32,7 @@ CODES = {
     Compression.DEFLATE: Code.DEFLATE,
     Compression.JPEG: Code.JPEG,
 }
-ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 _FACTORS = {Subsampling.FULL: (1, 1), Subsampling.HALF: (2, 1), Subsampling.QUARTER: (2, 2)}
 # What a reader holds at a time of a page that is not in CCITT or JPEG.
 _STRIP_BYTES = 1 << 20
@@ -83,6 +83,8 @@ def write_tiff_page(
     fields = {tag: _ascii(text) for tag, text in page.texts.items()}
     fields |= _pixel_fields(page, compression)
     fields |= _resolution_fields(page.dpi)
+    if page.xmp:
+        fields[Tag.XMP] = TiffField(BYTE, len(page.xmp), page.xmp)
     if page.icc:
         fields[Tag.ICC_PROFILE] = TiffField(UNDEFINED, len(page.icc), page.icc)
     rows = page.height if one_strip else _rows_per_strip(page, compression)
