@@ -82,6 +82,7 @@ def stage(
             run_id=work.run_id,
             document_name=output_stem(request, documents[0]),
             allow_non_atomic=work.settings.allow_non_atomic_publish,
+            rerun=work.attempt > 1,
             prepared=prepared,
         )
         return StagedOutput(files, kept)

@@ -159,6 +159,7 @@ def stage(
     run_id: str,
     document_name: str = "",
     allow_non_atomic: bool = False,
+    rerun: bool = False,
     prepared: Preparation | None = None,
 ) -> Staged:
     """Bring `outputs` beside `target`, a path or URI, for the run `run_id`; `prepared` if they have been.
@@ -167,7 +168,8 @@ def stage(
     the first output's name less its number.
 
     What `run_id` itself has published there before is not written again (`already_there`), as after a crash
-    between publishing and saying so. Raises `InvalidJobData`, `DestinationExists`, `DestinationForbidden`,
+    between publishing and saying so. A `rerun` takes back what an attempt of its own that died has staged.
+    Raises `InvalidJobData`, `DestinationExists`, `DestinationForbidden`,
     `DestinationFull`, `DestinationUnavailable`.
     """
     location = parse_location(target)
@@ -177,7 +179,7 @@ def stage(
     if location.is_local:
         from docmill.documents.publish_local import stage_local
 
-        return stage_local(order, location.uri)
+        return stage_local(order, location.uri, rerun=rerun)
     from docmill.documents.publish_remote import stage_remote
 
     return stage_remote(order, location, allow_non_atomic=allow_non_atomic)

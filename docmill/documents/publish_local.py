@@ -40,7 +40,7 @@ from docmill.errors import DestinationForbidden, Phase
 _RUN, _SHA256 = "user.docmill.run", "user.docmill.sha256"
 
 
-def stage_local(order: Order, target: str) -> Staged:
+def stage_local(order: Order, target: str, *, rerun: bool) -> Staged:
     """Stage for a local target; see `publish.stage`."""
     with destination_failures(target):
         if order.manifest is not None:
@@ -52,6 +52,8 @@ def stage_local(order: Order, target: str) -> Staged:
             path.mkdir(parents=True, exist_ok=True)
             path = Path(os.path.realpath(path / order.outputs[0].name))
             target += order.outputs[0].name
+        if rerun:
+            _remove_staged(path.parent, lambda run_id: run_id != order.run_id)
         return StagedFile(order, path, target)
 
 
@@ -233,10 +235,15 @@ def sweep_local(folder: Path, is_alive: Callable[[str], bool]) -> int:
     from docmill.documents.publish_folder import take_back_dead
 
     with destination_failures(str(folder)):
-        count = take_back_dead(folder, is_alive)
-        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-            run_id = run_of(path.name)
-            if run_id is not None and path.is_file() and not is_alive(run_id):
-                path.unlink(missing_ok=True)
-                count += 1
+        return take_back_dead(folder, is_alive) + _remove_staged(folder, is_alive)
+
+
+def _remove_staged(folder: Path, is_alive: Callable[[str], bool]) -> int:
+    """Remove the files that runs which are not alive had staged in `folder`; returns how many."""
+    count = 0
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        run_id = run_of(path.name)
+        if run_id is not None and path.is_file() and not is_alive(run_id):
+            path.unlink(missing_ok=True)
+            count += 1
     return count

@@ -83,6 +83,25 @@ def test_nothing_shows_before_the_commit_and_a_discard_leaves_no_trace(
     assert unfinished(url) == 0
 
 
+@pytest.mark.parametrize("size", [10, 9_000_000])
+@pytest.mark.parametrize("published", [False, True], ids=["killed while it staged", "killed twice"])
+def test_a_rerun_takes_back_what_its_killed_attempt_had_staged(
+    url: str, tmp_path: Path, size: int, published: bool
+) -> None:
+    """A hidden file stayed beside the target where a worker was killed between staging and committing."""
+    target, data = f"{url}/x.pdf", bytes(size)
+    stage([output(tmp_path, data)], target, overwrite=False, run_id="run-1")
+    other = stage([output(tmp_path, name="y.pdf")], f"{url}/y.pdf", overwrite=False, run_id="run-2")
+    if published:
+        publish([output(tmp_path, data)], target, overwrite=False, run_id="run-1")
+
+    stage([output(tmp_path, data)], target, overwrite=False, run_id="run-1", rerun=True).commit()
+    other.commit()
+
+    assert contents(url) == {"x.pdf": data, "y.pdf": DATA}
+    assert unfinished(url) == 0
+
+
 def test_what_is_not_committed_is_discarded_with_its_context(url: str, tmp_path: Path) -> None:
     with pytest.raises(KeyError), stage(pages(tmp_path), f"{url}/", overwrite=False, run_id="run-1"):
         raise KeyError
