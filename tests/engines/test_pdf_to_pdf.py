@@ -276,19 +276,36 @@ def test_named_destinations_that_no_link_uses_are_merged(tmp_path: Path) -> None
     assert destinations(part) == {"a 1": 0, "last": 0, "b 0": 1, "b odd": 1, "/b": 1}
 
 
-def test_a_name_tree_whose_nodes_come_again_and_again_ends(tmp_path: Path) -> None:
+def again_and_again(pdf: pikepdf.Pdf, leaf: Any) -> Any:
+    """A tree of one leaf that is reached in a thousand million million ways, and that loops."""
+    node = leaf if leaf.is_indirect else pdf.make_indirect(leaf)
+    for _ in range(50):
+        node = pdf.make_indirect(Dictionary(Kids=Array([node, node])))
+    node.Kids.append(node)
+    return node
+
+
+def test_trees_whose_nodes_come_again_and_again_end(tmp_path: Path) -> None:
     source = with_destinations(tmp_path / "a.pdf", "a", 2)
     with pikepdf.open(source, allow_overwriting_input=True) as pdf:
-        node = pdf.Root.Names.Dests
-        for _ in range(50):
-            node = pdf.make_indirect(Dictionary(Kids=Array([node, node])))
-        node.Kids.append(node)
-        pdf.Root.Names.Dests = node
+        file = Dictionary(Type=Name.Filespec, F="n", EF=Dictionary(F=pdf.make_stream(b"x")))
+        files = Dictionary(Names=Array([String("n"), pdf.make_indirect(file)]))
+        pdf.Root.Names.Dests = again_and_again(pdf, pdf.Root.Names.Dests)
+        pdf.Root.Names.EmbeddedFiles = again_and_again(pdf, files)
+        pdf.Root.PageLabels = again_and_again(pdf, Dictionary(Nums=Array([0, Dictionary(S=Name.r)])))
+        # The root of the tags directly in the catalogue.
+        parents = again_and_again(pdf, Dictionary(Nums=Array([0, Array()])))
+        pdf.Root.StructTreeRoot = Dictionary(K=Array(), ParentTree=parents)
         pdf.save()
+
     (output,) = merge(tmp_path, with_destinations(tmp_path / "b.pdf", "b", 1), source).outputs
     assert destinations(output)["a 1"] == 2
-    (output,) = convert(source, pages="2").outputs
-    assert destinations(output) == {"a 1": 0, "last": 0}
+    assert attachments(output) == {"n": b"x"}
+    assert labels(output) == ["1", "i", "ii"]
+    for options in ({"pages": "2"}, {"split": 1}):
+        output = convert(source, **options).outputs[-1]
+        assert destinations(output) == {"a 1": 0, "last": 0}
+        assert labels(output) == ["ii"]
 
 
 def with_xfa(path: Path, *, dynamic: bool) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, NameTree, Object, String
 
-from docmill.engines.pdf_edit.name_trees import entries, new_tree
+from docmill.engines.pdf_edit.name_trees import entries, new_name_tree
 
 ObjGen = tuple[int, int]
 # Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
@@ -143,7 +143,7 @@ class NamedDestinations:
             names = pdf.Root.get(Name.Names)
             if not isinstance(names, Dictionary):
                 names = pdf.Root.Names = pdf.make_indirect(Dictionary())
-            names.Dests = new_tree(pdf, {**self._of_tree, **dict(mine.of_tree())})
+            names.Dests = new_name_tree(pdf, {**self._of_tree, **dict(mine.of_tree())})
         if self._of_dictionary:
             both = {**self._of_dictionary, **dict(mine.of_dictionary())}
             pdf.Root.Dests = pdf.make_indirect(Dictionary(both))
@@ -170,7 +170,7 @@ def drop_dead_destinations(pdf: pikepdf.Pdf, pages: Iterable[Object], alive: Col
     listed = dict(destinations.of_tree())
     stay = {name: value for name, value in listed.items() if not destinations.is_gone(value)}
     if len(stay) < len(listed):
-        pdf.Root.Names.Dests = new_tree(pdf, stay)
+        pdf.Root.Names.Dests = new_name_tree(pdf, stay)
     if isinstance(destinations.dictionary, Dictionary):
         for key in [key for key, value in destinations.dictionary.items() if destinations.is_gone(value)]:
             del destinations.dictionary[key]

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pikepdf
-from pikepdf import Dictionary, Name, NumberTree, String
+from pikepdf import Dictionary, Name, String
+
+from docmill.engines.pdf_edit.name_trees import numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,9 @@ def read_labels(pdf: pikepdf.Pdf, page_count: int) -> list[Label] | None:
     tree = pdf.Root.get(Name.PageLabels)
     if not isinstance(tree, Dictionary):
         return None
-    starts = sorted((int(k), v) for k, v in NumberTree(tree).items() if isinstance(v, Dictionary))
+    starts = sorted(
+        ((k, v) for k, v in numbered(tree) if isinstance(v, Dictionary)), key=lambda pair: pair[0]
+    )
     labels = plain_labels(page_count)
     for place, (start, entry) in enumerate(starts):
         end = starts[place + 1][0] if place + 1 < len(starts) else page_count

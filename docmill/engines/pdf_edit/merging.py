@@ -6,17 +6,18 @@ pikepdf's `add_pages_from` carries links and layers, and makes the named destina
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import PurePath
 
 import pikepdf
-from pikepdf import Dictionary, Name, NameTree, Object
+from pikepdf import Dictionary, Name, NameTree, Object, String
 
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
 from docmill.engines.pdf_edit.destinations import NamedDestinations
 from docmill.engines.pdf_edit.form_merging import append_form, field_names
 from docmill.engines.pdf_edit.forms import drop_xfa
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
+from docmill.engines.pdf_edit.name_trees import entries
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.outlines import append_bookmarks, copied_bookmarks
 from docmill.engines.pdf_edit.tags import append_tags
@@ -96,8 +97,8 @@ def _append_attachments(pdf: pikepdf.Pdf, source: pikepdf.Pdf) -> None:
         return
     mine = attachments(pdf, create=True)
     assert mine is not None
-    for name, specification in theirs.items():
-        mine[_unused(name, mine)] = pdf.copy_foreign(pdf_indirect(source, specification))
+    for name, specification in entries(theirs.obj):
+        mine[_unused(str(String(name)), mine)] = pdf.copy_foreign(pdf_indirect(source, specification))
 
 
 def pdf_indirect(pdf: pikepdf.Pdf, value: pikepdf.Object) -> pikepdf.Object:
@@ -125,8 +126,4 @@ def _unused(name: str, tree: NameTree) -> str:
     if name not in tree:
         return name
     path = PurePath(name)
-    return next(
-        free
-        for number in range(2, len(tree) + 3)
-        if (free := f"{path.stem} ({number}){path.suffix}") not in tree
-    )
+    return next(free for number in count(2) if (free := f"{path.stem} ({number}){path.suffix}") not in tree)

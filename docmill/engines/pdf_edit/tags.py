@@ -12,6 +12,8 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, NumberTree, Object
 
+from docmill.engines.pdf_edit.name_trees import new_number_tree, numbered
+
 ObjGen = tuple[int, int]
 # A tree with more elements than this loses its tags when pages are taken away, rather than take minutes.
 MAX_ELEMENTS = 1_000_000
@@ -31,9 +33,9 @@ def drop_tags_without_page(pdf: pikepdf.Pdf, pages: Iterable[Object], alive: Col
     tree = root.get(Name.ParentTree)
     if isinstance(tree, Dictionary):
         used = {int(owner[key]) for owner in _tagged(pages) for key in _PARENT_KEYS if key in owner}
-        numbers = NumberTree(tree)
-        for number in [number for number in numbers if int(number) not in used]:
-            del numbers[number]
+        root.ParentTree = new_number_tree(
+            pdf, {number: value for number, value in numbered(tree) if number in used}
+        )
     return True
 
 
@@ -42,7 +44,7 @@ def append_tags(pdf: pikepdf.Pdf, source: pikepdf.Pdf, new_pages: Iterable[Objec
     theirs = source.Root.get(Name.StructTreeRoot)
     if not isinstance(theirs, Dictionary):
         return
-    copy = pdf.copy_foreign(theirs)
+    copy = pdf.copy_foreign(theirs if theirs.is_indirect else source.make_indirect(theirs))
     root = pdf.Root.get(Name.StructTreeRoot)
     if not isinstance(root, Dictionary):
         root = pdf.Root.StructTreeRoot = pdf.make_indirect(
@@ -54,11 +56,11 @@ def append_tags(pdf: pikepdf.Pdf, source: pikepdf.Pdf, new_pages: Iterable[Objec
     highest = shift - 1
     if isinstance(copy.get(Name.ParentTree), Dictionary):
         numbers = NumberTree(root.ParentTree)
-        for number, value in NumberTree(copy.ParentTree).items():
+        for number, value in numbered(copy.ParentTree):
             if not isinstance(value, Dictionary | Array):
                 continue
-            numbers[int(number) + shift] = value
-            highest = max(highest, int(number) + shift)
+            numbers[number + shift] = value
+            highest = max(highest, number + shift)
     for owner in _tagged(new_pages):
         for key in _PARENT_KEYS:
             if key in owner:
@@ -77,8 +79,7 @@ def append_tags(pdf: pikepdf.Pdf, source: pikepdf.Pdf, new_pages: Iterable[Objec
 def _next_key(root: Object) -> int:
     if not isinstance(root.get(Name.ParentTree), Dictionary):
         root.ParentTree = Dictionary(Nums=Array())
-    keys = [int(number) for number in NumberTree(root.ParentTree)]
-    return max([int(root.get(Name.ParentTreeNextKey, 0)), *(key + 1 for key in keys)])
+    return max([int(root.get(Name.ParentTreeNextKey, 0)), *(key + 1 for key, _ in numbered(root.ParentTree))])
 
 
 def _add_missing(root: Object, copy: Object, name: Name) -> None:
