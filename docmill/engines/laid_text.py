@@ -1,4 +1,4 @@
-"""The characters of a page in logical order, where pdfium has them otherwise.
+"""The characters of a page as they are read, where pdfium has others or another order.
 
 pdfium turns right-to-left text round by drawn piece and knows no bracket pairs, so of mixed lines, and of
 Arabic that Chromium draws glyph by glyph, it makes an order that nobody reads. Where characters stand tells.
@@ -18,7 +18,7 @@ from docmill.engines.text_boxes import Box
 
 @dataclass(frozen=True, slots=True)
 class LaidText:
-    """A page's characters in logical order.
+    """A page's characters, lines in the order of drawing, each in its logical order.
 
     `order` has the place in pdfium's text of each, none where that is its own. `ends` has for the beginning
     of each line that was put in order the places in pdfium's text of its leftmost and rightmost character.
@@ -29,24 +29,33 @@ class LaidText:
     ends: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
+def without(laid: LaidText, lines: Iterable[tuple[int, int]], goes: Callable[[int], bool]) -> LaidText:
+    """The text without those characters of some lines that go, by their places in it."""
+    gone = {place for start, end in lines for place in range(start, end) if goes(place)}
+    order = [place for place in range(len(laid.text)) if place not in gone]
+    return LaidText("".join(laid.text[place] for place in order), order)
+
+
 def in_logical_order(
-    drawn: str, lines: Iterable[tuple[int, int]], boxes: Callable[[int, int], list[Box]]
+    laid: LaidText, lines: Iterable[tuple[int, int]], boxes: Callable[[Sequence[int]], list[Box]]
 ) -> LaidText:
     """The text of a page; `lines` are where each begins and ends, `boxes` gives the boxes of the characters
-    of one in the frame in which it is upright."""
-    letters, order = list(drawn), list(range(len(drawn)))
+    of one, by their places in pdfium's text, in the frame in which it is upright."""
+    letters = list(laid.text)
+    before = laid.order if laid.order is not None else range(len(letters))
+    order = list(before)
     ends: dict[int, tuple[int, int]] = {}
-    right_share = len(RIGHT_TO_LEFT.findall(drawn)) / max(1, sum(map(str.isalpha, drawn)))
+    right_share = len(RIGHT_TO_LEFT.findall(laid.text)) / max(1, sum(map(str.isalpha, laid.text)))
     for start, end in lines:
-        line = drawn[start:end]
+        line = laid.text[start:end]
         if not RIGHT_TO_LEFT.search(line):
             continue
-        glyphs = _from_left(line, boxes(start, end))
-        ends[start] = start + glyphs[0][0], start + glyphs[-1][0]
+        glyphs = _from_left(line, boxes(before[start:end]))
+        ends[start] = before[start + glyphs[0][0]], before[start + glyphs[-1][0]]
         seen = [line[glyph[0]] for glyph in glyphs]
         places = [place for i in logical_order(seen, right_share=right_share) for place in glyphs[i]]
         letters[start:end] = brackets_turned("".join(line[place] for place in places))
-        order[start:end] = [start + place for place in places]
+        order[start:end] = [before[start + place] for place in places]
     return LaidText("".join(letters), order, ends)
 
 

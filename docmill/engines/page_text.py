@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import pypdfium2.raw as pdfium
 
 from docmill.engines.bidi import RIGHT_TO_LEFT
-from docmill.engines.laid_text import LaidText, in_logical_order
-from docmill.engines.text_boxes import Box, Room, runs_right, union, upright
+from docmill.engines.laid_text import LaidText, in_logical_order, without
+from docmill.engines.text_boxes import Box, Room, on_page, runs_right, union, upright
 from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
 from docmill.engines.text_lines import BREAK, shown, touching_joined, without_breaks
 from docmill.errors import CorruptDocument
@@ -131,9 +131,44 @@ class PageText:
 
     @cached_property
     def _laid(self) -> LaidText:
-        if not RIGHT_TO_LEFT.search(self._drawn):
-            return LaidText(self._drawn)
-        return in_logical_order(self._drawn, _spans(self._drawn), self._upright_boxes)
+        laid = LaidText(self._drawn)
+        beyond = self._beyond_the_page()
+        if beyond:
+            # What a program that cuts pages by their boxes leaves of those beside, and what nobody sees.
+            laid = without(laid, beyond, lambda place: not on_page(self._loose_box(place), self._frame))
+        if RIGHT_TO_LEFT.search(laid.text):
+            laid = in_logical_order(laid, _spans(laid.text), self._upright_boxes)
+        return laid
+
+    def _beyond_the_page(self) -> list[tuple[int, int]]:
+        """The lines of which one end at least stands outside of the page."""
+        lines = _spans(self._drawn)
+        if not lines:
+            return []
+        room = self._room(2 * len(lines))
+        get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
+        index = int if self._all_have_text else self._looked_up
+        for i, (start, end) in enumerate(lines):
+            get(text_page, index(start), room.references[2 * i])
+            get(text_page, index(end - 1), room.references[2 * i + 1])
+        values = room.values(2 * len(lines))
+        # One test of all, since nearly always all are on the page.
+        worst = max(values[0::4]), min(values[1::4]), min(values[2::4]), max(values[3::4])
+        if on_page(worst, self._frame):
+            return []
+        ends = zip(*(iter(values),) * 4, strict=True)
+        return [
+            line
+            for line, first, last in zip(lines, ends, ends, strict=True)
+            if not (on_page(first, self._frame) and on_page(last, self._frame))
+        ]
+
+    def _loose_box(self, place: int) -> Box:
+        """The box of a character by its place in pdfium's text: left, top, right, bottom on the page."""
+        room = self._room(1)
+        index = place if self._all_have_text else self._looked_up(place)
+        pdfium.FPDFText_GetLooseCharBox(self._text_page, index, room.references[0])
+        return tuple(room.values(1))  # type: ignore[return-value]  # four
 
     @cached_property
     def _drawn(self) -> str:
@@ -170,16 +205,11 @@ class PageText:
         mirrored: bool = matrix.a * matrix.d < matrix.b * matrix.c
         return (self.rotation + round(degrees / 90) * 90 + 180 * int(mirrored)) % 360
 
-    def _upright_boxes(self, start: int, end: int) -> list[Box]:
-        """The boxes of pdfium's characters in the frame in which the first of them is upright."""
-        box, get = pdfium.FS_RECTF(), pdfium.FPDFText_GetLooseCharBox
-        indexes = [self._looked_up(place) for place in range(start, end)]
-        angle = self._angle(indexes[0])
-        boxes = []
-        for index in indexes:
-            get(self._text_page, index, box)
-            boxes.append(upright(self._shown((box.left, box.top, box.right, box.bottom)), angle))
-        return boxes
+    def _upright_boxes(self, places: Sequence[int]) -> list[Box]:
+        """The boxes of characters by their places in pdfium's text, in the frame in which the first of them
+        is upright."""
+        angle = self._angle(self._looked_up(places[0]))
+        return [upright(self._shown(self._loose_box(place)), angle) for place in places]
 
     def _is_drawn_downwards(self) -> bool:
         """Whether each line plainly stands below the one before, in one column; then the order of drawing is

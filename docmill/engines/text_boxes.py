@@ -23,6 +23,13 @@ class Room:
         return values
 
 
+def on_page(box: Box, frame: Box) -> bool:
+    """Whether a character stands on the page at least in part; both are left, top, right, bottom, y upwards.
+    Where pdfium knows no box it is taken to."""
+    left, top, right, bottom = frame
+    return not any(box) or (box[2] >= left and box[0] <= right and box[1] >= bottom and box[3] <= top)
+
+
 def union(a: Box, b: Box) -> Box:
     return min(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), min(a[3], b[3])
 

@@ -384,3 +384,24 @@ def test_a_dynamic_xfa_form_is_told(tmp_path: Path) -> None:
         pdf.Root.NeedsRendering = True
         pdf.save()
     assert any("dynamic XFA form" in note for note in convert(source, tmp_path).notes)
+
+
+@pytest.mark.parametrize("rotate", [0, 90])
+def test_text_beyond_the_page_is_not_of_the_page(tmp_path: Path, rotate: int) -> None:
+    """As of a scan of two pages that was cut by its boxes; pdftotext leaves it out as well."""
+    lines = [
+        (60.0, 600.0, "left page"),
+        (300.0, 600.0, "right page"),
+        (60.0, 560.0, "across the two of them"),
+    ]
+    source = drawn(tmp_path, [*lines, (300, 500, "right again"), (60, 450, "left again")])
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.pages[0].obj.CropBox = pikepdf.Array([40, 0, 110, 700])
+        pdf.pages[0].obj.Rotate = rotate
+        pdf.save()
+    text = text_of(source, tmp_path)
+    assert "right" not in text and "left page" in text and "left again" in text
+    assert "across the" in text and "them" not in text
+    (page,) = pages_of(source, tmp_path)
+    assert [word["text"] for word in page["words"]] == text.split()
+    assert all(word["box"][0] > -10 and word["box"][2] < page["width"] + 10 for word in page["words"])
