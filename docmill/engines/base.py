@@ -84,6 +84,8 @@ class EngineOptions:
 
 # How a note begins that tells of a PDF that was mended: what it looked like before is then no measure.
 DAMAGED = "the PDF was damaged"
+# The note of one that was mended before pdfium drew it.
+MENDED = f"{DAMAGED} and was repaired: its objects were not where it says"
 # And where its pages are not what Acrobat shows.
 DYNAMIC_XFA = "the PDF is a dynamic XFA form: its page only stands in for it and is all that is converted"
 

@@ -37,6 +37,8 @@ Form = tuple[int, int]
 _FLATE = frozenset({"/FlateDecode", "/Fl"})
 # `/Im1 Do` (ISO 32000-1, 8.8); a name ends at white space or a delimiter.
 _DRAWN = re.compile(rb"/([^\0\s()<>\[\]{}/%]+)\s+Do\b")
+# Operators that show text, a picture or a form, or paint a path or a shading.
+_PAINTS = re.compile(rb"(?:^|[\s)\]>])(?:Tj|TJ|'|\"|Do|EI|sh|S|s|f\*?|F|B\*?|b\*?)(?=[\s/\[(<]|$)")
 _ESCAPED = re.compile(rb"#([0-9A-Fa-f]{2})")
 _UNREADABLE = (pikepdf.PdfError, RuntimeError, ValueError, TypeError, AttributeError, KeyError)
 
@@ -57,6 +59,7 @@ class PageContents:
         self._pages: list[Object] = []
         self._known: dict[Form, tuple[int, int]] = {}
         self._form_can_be_drawn = True
+        self.damaged = False
         try:
             self._pdf = open_with_qpdf(source, password, access_mode=pikepdf.AccessMode.mmap)
             # Iterated once: `pdf.pages[i]` takes time in proportion to the number of pages.
@@ -66,6 +69,8 @@ class PageContents:
             return
         if len(pages) == page_count:
             self._pages = pages
+            # Whether qpdf had to mend something to find the pages.
+            self.damaged = bool(self._pdf.get_warnings())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,6 +81,18 @@ class PageContents:
     def form_can_be_drawn(self) -> bool:
         """As `form_can_be_drawn` says."""
         return self._form_can_be_drawn
+
+    def paints(self, number: int) -> bool:
+        """Whether there is something in the content of page `number` (from 1) that shows."""
+        try:
+            parts = [part for part in _parts(self._pages[number - 1]) if isinstance(part, Stream)]
+            return any(_PAINTS.search(part.read_bytes()) for part in parts)
+        except _UNREADABLE:
+            return False
+
+    def save(self, target: Path) -> None:
+        """Write the PDF as qpdf has mended it, not encrypted."""
+        self._pdf.save(target)
 
     def check(self, number: int) -> None:
         """Raise `CorruptDocument` where content of page `number` (from 1) cannot be decoded, `LimitExceeded`

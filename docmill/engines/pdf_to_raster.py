@@ -20,7 +20,8 @@ from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.pdf_content import PageContents
-from docmill.engines.pdfium_document import open_pdf, reading_notes, selected_pages
+from docmill.engines.pdfium_document import open_pdf
+from docmill.engines.readable_pdf import readable_pdf
 from docmill.errors import CorruptDocument
 from docmill.formats import PDF
 from docmill.options import PixelBox
@@ -47,13 +48,10 @@ class PdfToRaster:
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
-        with open_pdf(source, options.password) as document:
-            numbers = selected_pages(document, options)
-            contents = PageContents.of(source, options, len(document))
-            notes = reading_notes(source, document)
-        renderer = _Renderer(source, options, contents)
-        result = convert_pages(numbers, renderer.make, renderer.blank, out_dir, options, progress)
-        return replace(result, notes=(*notes, *contents.notes))
+        with readable_pdf(source, options, out_dir) as pdf:
+            renderer = _Renderer(pdf.path, pdf.options, pdf.contents)
+            result = convert_pages(pdf.numbers, renderer.make, renderer.blank, out_dir, options, progress)
+        return replace(result, notes=(*pdf.notes, *pdf.contents.notes))
 
 
 class _Renderer:

@@ -25,7 +25,8 @@ import pypdfium2
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.page_text import PageText
 from docmill.engines.pdf_content import PageContents
-from docmill.engines.pdfium_document import load_pdf, open_pdf, reading_notes, selected_pages
+from docmill.engines.pdfium_document import load_pdf
+from docmill.engines.readable_pdf import ReadablePdf, readable_pdf
 from docmill.errors import DocmillError
 from docmill.formats import JSON
 from docmill.options import OnError
@@ -47,34 +48,38 @@ class PdfToText:
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
-        resume = options.options.on_error is OnError.RESUME
-        as_json = options.target.format is JSON
-        output = out_dir / f"{options.name}.{options.target.format.extension}"
-        pages: list[PageResult] = []
-        failures: list[PageFailure] = []
-        has_text = False
-        with open_pdf(source, options.password) as document:
-            numbers = selected_pages(document, options)
-            contents = PageContents.of(source, options, len(document))
-            notes = reading_notes(source, document)
-        reader = _Reader(source, options.password, as_json, contents)
-        with output.open("w", encoding="utf-8", newline="") as out:
-            out.write('{"pages": [' if as_json else "")
-            for done, page in enumerate(_pages(reader, numbers, options.workers, resume), start=1):
-                progress(Progress(done, len(numbers)))
-                if isinstance(page, DocmillError):
-                    if not resume:
-                        raise page
-                    failures.append(PageFailure(numbers[done - 1], page.to_dict()))
-                    page = _empty_page(numbers[done - 1], as_json)
-                else:
-                    pages.append(PageResult(page.number, page.width_pt, page.height_pt, how="text"))
-                    has_text |= page.has_text
-                out.write(("\n" if done == 1 else ",\n") + page.text if as_json else page.text + "\f")
-            out.write("\n]}\n" if as_json else "")
-        if pages and not has_text:
-            notes += ("no page has text: pictures of text are not read",)
-        return EngineResult((output,), tuple(pages), tuple(failures), notes)
+        with readable_pdf(source, options, out_dir) as pdf:
+            return _convert(pdf, out_dir, options, progress)
+
+
+def _convert(
+    pdf: ReadablePdf, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
+) -> EngineResult:
+    resume = options.options.on_error is OnError.RESUME
+    as_json = options.target.format is JSON
+    output = out_dir / f"{options.name}.{options.target.format.extension}"
+    pages: list[PageResult] = []
+    failures: list[PageFailure] = []
+    has_text = False
+    reader = _Reader(pdf.path, pdf.options.password, as_json, pdf.contents)
+    with output.open("w", encoding="utf-8", newline="") as out:
+        out.write('{"pages": [' if as_json else "")
+        for done, page in enumerate(_pages(reader, pdf.numbers, options.workers, resume), start=1):
+            progress(Progress(done, len(pdf.numbers)))
+            if isinstance(page, DocmillError):
+                if not resume:
+                    raise page
+                failures.append(PageFailure(pdf.numbers[done - 1], page.to_dict()))
+                page = _empty_page(pdf.numbers[done - 1], as_json)
+            else:
+                pages.append(PageResult(page.number, page.width_pt, page.height_pt, how="text"))
+                has_text |= page.has_text
+            out.write(("\n" if done == 1 else ",\n") + page.text if as_json else page.text + "\f")
+        out.write("\n]}\n" if as_json else "")
+    notes = pdf.notes
+    if pages and not has_text:
+        notes += ("no page has text: pictures of text are not read",)
+    return EngineResult((output,), tuple(pages), tuple(failures), notes)
 
 
 @dataclass(frozen=True, slots=True)

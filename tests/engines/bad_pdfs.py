@@ -160,12 +160,25 @@ def page_without_content() -> bytes:
     return build(objects)
 
 
+def short_section_of_the_table() -> bytes:
+    """A section of the cross-reference table has a line less than it says: pdfium finds none of what comes
+    after it, here the content of the page."""
+    objects = one_page(stream(SQUARE))
+    objects[19] = objects.pop(4)
+    objects[3] = objects[3].replace(b"4 0 R", b"19 0 R")
+    body, table = build(objects).split(b"xref\n", 1)
+    lines, trailer = table.split(b"trailer", 1)
+    entries = lines.splitlines(keepends=True)[1:]
+    sections = [b"0 3\n", *entries[:3], b"3 2\n", entries[3], b"19 1\n", entries[19]]
+    return b"".join([body, b"xref\n", *sections, b"trailer", trailer])
+
+
 ALL = {
     maker.__name__: maker
     for maker in (
         looping_page_tree, page_tree_that_is_only_a_loop, stream_of_4_gigabytes, deflate_bomb, many_pages,
         nested_forms, doubling_forms, form_that_draws_itself, javascript, embedded_file, page_of_200_inches,
-        page_without_content, fields_that_double,
+        page_without_content, fields_that_double, short_section_of_the_table,
     )
 }  # fmt: skip
 

@@ -481,3 +481,19 @@ def test_damage_that_shows_only_when_it_is_written_is_told(tmp_path: Path) -> No
     sources, options, result = convert(broken(tmp_path / "a.pdf", page, b"", contents, font))
     assert any(note.startswith(DAMAGED) for note in result.notes)
     verify(sources, options, result, LONG)
+
+
+@pytest.mark.parametrize("to", ["png", "pdf-g4", "text", "pdf"])
+def test_a_page_whose_content_pdfium_does_not_find_is_that_of_the_mended_pdf(tmp_path: Path, to: str) -> None:
+    path = tmp_path / "short.pdf"
+    path.write_bytes(bad_pdfs.short_section_of_the_table())
+    sources, asked, result = convert(path, to)
+    assert any(DAMAGED in note for note in result.notes)
+    verify(sources, asked, result, LONG)
+    assert not [left for left in result.outputs[0].parent.iterdir() if left not in result.outputs]
+    if to == "png":
+        with Image.open(result.outputs[0]) as image:
+            assert image.convert("RGB").getpixel((image.width // 3, image.height // 2)) == (0, 0, 255)
+    elif to == "pdf-g4":
+        with pikepdf.open(result.outputs[0]) as pdf:
+            assert b"Do" in pdf.pages[0].Contents.read_bytes()

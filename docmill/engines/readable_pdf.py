@@ -1,0 +1,63 @@
+"""A PDF as pdfium draws or reads it: itself, or what qpdf made of it where pdfium loses content of pages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from docmill.engines.base import MENDED, EngineOptions
+from docmill.engines.pdf_content import PageContents
+from docmill.engines.pdfium_document import open_pdf, reading_notes, selected_pages
+
+# Pages of a damaged PDF that are looked at for content that pdfium does not see.
+_MOST_PAGES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ReadablePdf:
+    """A file for pdfium, the options with which to read it, the pages asked for and what is to be noted."""
+
+    path: Path
+    options: EngineOptions
+    numbers: list[int]
+    contents: PageContents
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def readable_pdf(source: Path, options: EngineOptions, folder: Path) -> Iterator[ReadablePdf]:
+    """`source`, or a mended copy that lies in `folder` until the end.
+
+    A cross-reference table with a line that is none has pdfium read the objects before it and take all others
+    for missing: an empty page, without a word. qpdf then looks for the objects itself.
+    """
+    with open_pdf(source, options.password) as document:
+        numbers = selected_pages(document, options)
+        contents = PageContents.of(source, options, len(document))
+        notes = reading_notes(source, document)
+        lost = contents.damaged and _loses_content(document, contents, numbers[:_MOST_PAGES])
+    if not lost:
+        yield ReadablePdf(source, options, numbers, contents, notes)
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".mended-") as scratch:
+        copy = Path(scratch) / "mended.pdf"
+        contents.save(copy)
+        yield ReadablePdf(copy, replace(options, password=None), numbers, contents, (MENDED,))
+
+
+def _loses_content(document: pypdfium2.PdfDocument, contents: PageContents, numbers: Sequence[int]) -> bool:
+    for number in numbers:
+        page = pdfium.FPDF_LoadPage(document, number - 1)
+        if not page:
+            continue
+        empty = not pdfium.FPDFPage_CountObjects(page)
+        pdfium.FPDF_ClosePage(page)
+        if empty and contents.paints(number):
+            return True
+    return False
