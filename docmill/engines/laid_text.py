@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -50,13 +50,36 @@ def in_logical_order(
         line = laid.text[start:end]
         if not RIGHT_TO_LEFT.search(line):
             continue
-        glyphs = _from_left(line, boxes(before[start:end]))
-        ends[start] = before[start + glyphs[0][0]], before[start + glyphs[-1][0]]
-        seen = [line[glyph[0]] for glyph in glyphs]
-        places = [place for i in logical_order(seen, right_share=right_share) for place in glyphs[i]]
-        letters[start:end] = brackets_turned("".join(line[place] for place in places))
-        order[start:end] = [before[start + place] for place in places]
+        around = boxes(before[start:end])
+        rows = list(_rows(line, around))
+        for first, last in rows:
+            glyphs = _from_left(line[first:last], around[first:last])
+            seen = [line[first + glyph[0]] for glyph in glyphs]
+            places = [
+                first + place for i in logical_order(seen, right_share=right_share) for place in glyphs[i]
+            ]
+            row = slice(start + first, start + last)
+            letters[row] = brackets_turned("".join(line[place] for place in places))
+            order[row] = [before[start + place] for place in places]
+        if len(rows) == 1:
+            ends[start] = before[start + glyphs[0][0]], before[start + glyphs[-1][0]]
     return LaidText("".join(letters), order, ends)
+
+
+def _rows(line: str, boxes: Sequence[Box]) -> Iterator[tuple[int, int]]:
+    """The parts of a line that stand in one row: pdfium makes one line of the fields of a form, one below the
+    other, where their letters overlap."""
+    first = 0
+    row: Box | None = None
+    for place, letter in enumerate(line):
+        box = boxes[place]
+        if letter == " " or unicodedata.combining(letter) or box[1] == box[3]:
+            continue
+        if row is not None and min(row[3], box[3]) - max(row[1], box[1]) <= 0:
+            yield first, place
+            first, row = place, None
+        row = row or box
+    yield first, len(line)
 
 
 def _from_left(line: str, boxes: Sequence[Box]) -> list[list[int]]:
