@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name, Object, Stream
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.font_cmaps import mend_fonts
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
 from docmill.qpdf import open_with_qpdf
 from docmill.settings import variable
@@ -87,6 +88,13 @@ class PageContents:
         try:
             parts = [part for part in _parts(self._pages[number - 1]) if isinstance(part, Stream)]
             return any(_PAINTS.search(part.read_bytes()) for part in parts)
+        except _UNREADABLE:
+            return False
+
+    def mend_fonts(self, numbers: Sequence[int]) -> bool:
+        """Mend what the fonts of pages (from 1) say of their characters; whether there was something to."""
+        try:
+            return mend_fonts(self._pages[number - 1] for number in numbers) if self._pages else False
         except _UNREADABLE:
             return False
 

@@ -48,7 +48,7 @@ class PdfToText:
     def convert(
         self, source: Path, out_dir: Path, options: EngineOptions, progress: Callable[[Progress], None]
     ) -> EngineResult:
-        with readable_pdf(source, options, out_dir) as pdf:
+        with readable_pdf(source, options, out_dir, for_text=True) as pdf:
             return _convert(pdf, out_dir, options, progress)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from docmill.engines.base import MENDED, EngineOptions
+from docmill.engines.base import MENDED, MENDED_FONTS, EngineOptions
 from docmill.engines.pdf_content import PageContents
 from docmill.engines.pdfium_document import open_pdf, reading_notes, selected_pages
 
@@ -31,24 +31,32 @@ class ReadablePdf:
 
 
 @contextmanager
-def readable_pdf(source: Path, options: EngineOptions, folder: Path) -> Iterator[ReadablePdf]:
+def readable_pdf(
+    source: Path, options: EngineOptions, folder: Path, *, for_text: bool = False
+) -> Iterator[ReadablePdf]:
     """`source`, or a mended copy that lies in `folder` until the end.
 
     A cross-reference table with a line that is none has pdfium read the objects before it and take all others
-    for missing: an empty page, without a word. qpdf then looks for the objects itself.
+    for missing: an empty page, without a word. qpdf then looks for the objects itself. `for_text`: what fonts
+    say of their characters is mended as well.
     """
     with open_pdf(source, options.password) as document:
         numbers = selected_pages(document, options)
         contents = PageContents.of(source, options, len(document))
         notes = reading_notes(source, document)
-        lost = contents.damaged and _loses_content(document, contents, numbers[:_MOST_PAGES])
-    if not lost:
+        mended = []
+        if contents.damaged and _loses_content(document, contents, numbers[:_MOST_PAGES]):
+            mended.append(MENDED)
+    if for_text and contents.mend_fonts(numbers):
+        mended.append(MENDED_FONTS)
+    if not mended:
         yield ReadablePdf(source, options, numbers, contents, notes)
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".mended-") as scratch:
         copy = Path(scratch) / "mended.pdf"
         contents.save(copy)
-        yield ReadablePdf(copy, replace(options, password=None), numbers, contents, (MENDED,))
+        own = replace(options, password=None)
+        yield ReadablePdf(copy, own, numbers, contents, tuple(dict.fromkeys([*notes, *mended])))
 
 
 def _loses_content(document: pypdfium2.PdfDocument, contents: PageContents, numbers: Sequence[int]) -> bool:

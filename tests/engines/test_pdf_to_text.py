@@ -386,6 +386,24 @@ def test_a_dynamic_xfa_form_is_told(tmp_path: Path) -> None:
     assert any("dynamic XFA form" in note for note in convert(source, tmp_path).notes)
 
 
+def test_fonts_that_say_wrongly_how_many_characters_they_name_are_read_all_the_same(tmp_path: Path) -> None:
+    source = lettered(tmp_path, b"1 0 0 1 100 600 Tm (x dcba) Tj")
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        cmap = pdf.pages[0].Resources.Font.F.ToUnicode
+        data = re.sub(rb"(\d+) beginbfchar", lambda m: b"%d beginbfchar" % (int(m[1]) + 1), cmap.read_bytes())
+        pdf.pages[0].Resources.Font.F.ToUnicode = pdf.make_stream(data)
+        # In a form, as a stamp is.
+        form = pdf.make_stream(pdf.pages[0].Contents.read_bytes())
+        form.Type, form.Subtype, form.BBox = pikepdf.Name.XObject, pikepdf.Name.Form, [0, 0, 500, 700]
+        form.Resources = pdf.pages[0].Resources
+        pdf.pages[0].Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(F=form))
+        pdf.pages[0].Contents = pdf.make_stream(b"/F Do")
+        pdf.save()
+    result = convert(source, tmp_path)
+    assert result.outputs[0].read_text(encoding="utf-8").split("\n")[0] == "שלום X"
+    assert any("its fonts say wrongly" in note for note in result.notes)
+
+
 @pytest.mark.parametrize("rotate", [0, 90])
 def test_text_beyond_the_page_is_not_of_the_page(tmp_path: Path, rotate: int) -> None:
     """As of a scan of two pages that was cut by its boxes; pdftotext leaves it out as well."""
