@@ -14,10 +14,10 @@ from pathlib import Path
 
 from docmill import pipeline, targets, wording
 from docmill.cleanup import clean_daily
+from docmill.cli.arguments import convert_options, password_reference
 from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
 from docmill.cli.main import error_line, overall_code, report
-from docmill.cli.parser import convert_options, password_reference
 from docmill.cli.printable import printable
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits

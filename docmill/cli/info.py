@@ -7,8 +7,8 @@ import itertools
 import json
 
 from docmill import pipeline, wording
+from docmill.cli.arguments import password_reference
 from docmill.cli.main import overall_code, report
-from docmill.cli.parser import password_reference
 from docmill.cli.printable import printable
 from docmill.documents.model import LoadedDocument
 from docmill.errors import DocmillError

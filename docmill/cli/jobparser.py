@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from docmill.cli.arguments import add_convert_options, add_password, exit_codes
 
-def add_job_commands(
-    command: Callable[[str, str, str], argparse.ArgumentParser],
-    add_convert_options: Callable[[argparse.ArgumentParser], None],
-    exit_codes: str,
-) -> None:
+
+def add_job_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     """Add them; `command` makes a parser from a name, the module that runs it and what it does."""
     _add_up(command("up", "up", "run the Prefect server, its UI and workers on this machine"))
     run = command("run", "jobs", "submit a conversion as a job and print its pair of tokens")
-    _add_run(run, add_convert_options)
-    run.epilog = exit_codes
+    _add_run(run)
+    run.epilog = exit_codes()
     _add_pair(command("status", "jobs", "show how a job is"))
     _add_pair(command("abort", "jobs", "stop a job"))
     delete = command("delete", "jobs", "remove a job, not its output; one that runs is aborted first")
@@ -25,7 +23,7 @@ def add_job_commands(
     wait.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="give up after this time, with exit code 124"
     )
-    wait.epilog = exit_codes
+    wait.epilog = exit_codes()
     _add_jobs(command("jobs", "jobtable", "list jobs, the newest first"))
     _add_deploy(command("deploy", "deploy", "make the work pool and the deployments on a Prefect server"))
     _add_cleanup(command("cleanup", "cleanup", "remove expired documents, dead scratch and old jobs"))
@@ -49,9 +47,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(
-    parser: argparse.ArgumentParser, add_convert_options: Callable[[argparse.ArgumentParser], None]
-) -> None:
+def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [OPTION ...] SOURCE [TARGET]"
     parser.add_argument("source", metavar="SOURCE", help="path, URI or docmill://ID, as the worker sees it")
     parser.add_argument(
@@ -59,9 +55,7 @@ def _add_run(
     )
     add_convert_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
-    password = parser.add_mutually_exclusive_group()
-    password.add_argument("--password-env", metavar="NAME", help="the worker's variable with the password")
-    password.add_argument("--password-file", metavar="PATH", help="file with the password, on the worker")
+    add_password(parser, "the worker's variable with the password", "file with the password, on the worker")
     parser.add_argument("--user", metavar="TOKEN", help="who submits (default: DOCMILL_DEFAULT_USER)")
     parser.add_argument("--job", metavar="TOKEN", help="the job's own token (default: a new one)")
     parser.add_argument("--name", metavar="TEXT", help="the job's name in lists")

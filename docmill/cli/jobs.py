@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from docmill import targets
+from docmill.cli.arguments import convert_options, password_reference
 from docmill.cli.main import error_line
-from docmill.cli.parser import convert_options, password_reference
 from docmill.cli.printable import printable
 from docmill.documents.uris import from_root
 from docmill.errors import (

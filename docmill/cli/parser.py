@@ -1,16 +1,12 @@
-"""The command line's grammar. The options of a conversion derive from `docmill.options.ConvertOptions`."""
+"""The command line's grammar: the whole of it, and the commands that need no Prefect server."""
 
 from __future__ import annotations
 
 import argparse
-import typing
-from dataclasses import fields
-from functools import partial
 from typing import NoReturn
 
+from docmill.cli.arguments import add_convert_options, add_password, exit_codes
 from docmill.cli.jobparser import add_job_commands
-from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_PIPE, EXIT_USAGE, EXIT_WITH_ERRORS
-from docmill.options import OPTION_NAMES, ConvertOptions, Group
 
 
 class UsageError(Exception):
@@ -43,46 +39,27 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"docmill {version}")
     parser.set_defaults(command=None, verbose=0)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _add_convert(commands)
-    _add_info(commands)
-    _add_formats(commands)
-    _add_get(commands)
-    add_job_commands(partial(_command, commands), add_convert_options, exit_codes())
+
+    def command(name: str, module: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(module=module)
+        added.add_argument("-v", "--verbose", action="count", default=0, help="log with tracebacks")
+        return added
+
+    _add_convert(command("convert", "convert", "convert documents"))
+    _add_info(command("info", "info", "show type, pages, sizes and encoding of documents"))
+    _add_formats(command("formats", "formats", "show what converts to what, and what is missing"))
+    _add_get(command("get", "get", "write a document of the cache to a file, as it is"))
+    add_job_commands(command)
     return parser
 
 
-def exit_codes() -> str:
-    """The exit codes as a text, from the error table."""
-    lines = [
-        "exit codes:",
-        "    0  done",
-        f"  {EXIT_DEFECT:>3}  a defect of docmill",
-        f"  {EXIT_USAGE:>3}  wrong usage",
-        f"  {EXIT_WITH_ERRORS:>3}  done with errors: a page, or some of several sources, failed",
-    ]
-    for error, code in EXIT_CODES.items():
-        if code != EXIT_USAGE:
-            lines.append(f"  {code:>3}  {error.code}: {(error.__doc__ or '').splitlines()[0]}")
-    lines.append(f"  {EXIT_PIPE:>3}  who read the output went away, as in `docmill formats | head`")
-    return "\n".join(lines)
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: str, help: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(module=module)
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="log with tracebacks")
-    return parser
-
-
-def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "convert", "convert", "convert documents")
+def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.epilog = exit_codes()
     parser.usage = "%(prog)s [OPTION ...] SOURCE [SOURCE ...] TARGET"
     parser.add_argument(
@@ -98,30 +75,23 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_convert_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
-    password = parser.add_mutually_exclusive_group()
-    password.add_argument("--password-env", metavar="NAME", help="variable with the password of the source")
-    password.add_argument("--password-file", metavar="PATH", help="file with the password of the source")
+    add_password(parser, "variable with the password of the source", "file with the password of the source")
     parser.add_argument("--direct", action="store_true", help="run without Prefect, in this process")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each source")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 
 
-def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "info", "info", "show type, pages, sizes and encoding of documents")
+def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="FILE", help="path, URI or - for standard input")
-    password = parser.add_mutually_exclusive_group()
-    password.add_argument("--password-env", metavar="NAME", help="variable with the password")
-    password.add_argument("--password-file", metavar="PATH", help="file with the password")
+    add_password(parser, "variable with the password", "file with the password")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_formats(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "formats", "formats", "show what converts to what, and what is missing")
+def _add_formats(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "get", "get", "write a document of the cache to a file, as it is")
+def _add_get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("document", metavar="DOCUMENT", help="docmill://ID, or the ID alone")
     parser.add_argument(
         "target",
@@ -132,47 +102,3 @@ def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is at TARGET")
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def add_convert_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--to`, and an argument for each option of `ConvertOptions`, in its group, from its declaration."""
-    parser.add_argument(
-        "--to",
-        metavar="FORMAT",
-        help="output format, e.g. pdf, tiff-g4 or png+zip (see `docmill formats`); default: TARGET's ending",
-    )
-    hints = typing.get_type_hints(ConvertOptions)
-    groups = {group: parser.add_argument_group(group.value) for group in Group}
-    for option in fields(ConvertOptions):
-        group = groups[option.metadata["group"]]
-        flag = "--" + option.name.replace("_", "-")
-        hint = hints[option.name]
-        kind = next((t for t in typing.get_args(hint) if t is not type(None)), hint)
-        help = option.metadata["description"]
-        if kind is bool:
-            group.add_argument(flag, action="store_true", default=option.default, help=help)
-            continue
-        if option.default is not None:
-            help += f" (default: {option.default})"
-        choices = option.metadata["choices"] or None
-        group.add_argument(
-            flag,
-            type=str if choices else kind,
-            choices=choices and [str(choice) for choice in choices],
-            default=option.default,
-            metavar=None if choices else option.metadata["metavar"] or option.name.upper(),
-            help=help.replace("%", "%%"),
-        )
-
-
-def convert_options(arguments: argparse.Namespace) -> ConvertOptions:
-    """The options that the command line sets; raises `InvalidJobData`."""
-    return ConvertOptions(**{name: getattr(arguments, name) for name in OPTION_NAMES})
-
-
-def password_reference(arguments: argparse.Namespace) -> str | None:
-    """`--password-env` or `--password-file` as a secret's reference."""
-    # Also an empty one, which is refused: it comes of a variable of a script that is not set.
-    if arguments.password_env is not None:
-        return f"env:{arguments.password_env}"
-    return None if arguments.password_file is None else f"file:{arguments.password_file}"
