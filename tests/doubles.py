@@ -124,6 +124,15 @@ def takes_memory(out_dir: Path) -> None:
         hoard.append(bytearray(16 << 20))
 
 
+def takes_memory_and_dies(out_dir: Path) -> None:
+    # As a C library does that does not look at what malloc returns.
+    try:
+        takes_memory(out_dir)
+    except MemoryError as error:
+        assert error.__traceback__  # its frames hold the hoard
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def takes_memory_and_blames_the_page(out_dir: Path) -> None:
     try:
         takes_memory(out_dir)

@@ -58,6 +58,12 @@ def test_an_engine_may_run_for_days(settings: Settings) -> None:
     assert clean_scratch(settings).names == (folder.name,)
 
 
+def test_what_a_killed_cleanup_was_removing_goes_at_once(settings: Settings) -> None:
+    folder = scratch_folder(settings, ".removing-" + uuid.uuid4().hex, idle=0)
+    assert clean_scratch(settings).count == 1
+    assert not folder.exists()
+
+
 def test_two_at_once_count_each_folder_once(settings: Settings) -> None:
     names = {scratch_folder(settings, uuid.uuid4().hex, idle=2 * DAY).name for _ in range(50)}
     results: list[Cleaned] = []

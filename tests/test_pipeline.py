@@ -77,14 +77,18 @@ def pages(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("to", "options", "hint"),
-    [("png", {}, "png+zip"), ("jpeg", {"pages": "2-"}, "jpeg+zip"), ("pdf", {"split": 2}, "fewer pages")],
+    ("to", "options", "said", "hint"),
+    [
+        ("png", {}, "3 pages as PNG are 3 files", "png+zip"),
+        ("jpeg", {"pages": "2-"}, "2 pages as JPEG are 2 files", "jpeg+zip"),
+        ("pdf", {"split": 2}, "3 pages as PDF are 2 files", "fewer pages"),
+    ],
 )
 def test_several_files_for_one_cached_document_are_refused_before_the_work(
-    pages: str, settings: Settings, to: str, options: dict[str, Any], hint: str
+    pages: str, settings: Settings, to: str, options: dict[str, Any], said: str, hint: str
 ) -> None:
     request = ConvertRequest(sources=(pages,), to=to, options=ConvertOptions(**options))
-    with pytest.raises(InvalidJobData, match="not one document in the cache") as refused:
+    with pytest.raises(InvalidJobData, match=f"{said} and not one document in the cache") as refused:
         convert_document(request, settings)
     assert refused.value.phase is Phase.LOAD
     assert hint in str(refused.value)

@@ -159,6 +159,12 @@ def test_a_crash_names_signal_and_page(run: Runner, engine: str, message: str) -
     assert run("good").pages
 
 
+def test_a_crash_near_the_limit_of_memory_names_its_setting(run: Runner) -> None:
+    message = r"\(SIGSEGV\) while .* MiB; DOCMILL_ENGINE_MEMORY allows 300 MiB"
+    with pytest.raises(EngineCrashed, match=message):
+        run("takes_memory_and_dies", engine_memory=300 << 20)
+
+
 @pytest.mark.parametrize(
     ("engine", "settings", "setting", "amount"),
     [

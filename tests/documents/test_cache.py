@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,6 +219,34 @@ def test_collect_leaves_young_content_alone(cache: DocumentCache, tmp_path: Path
     assert cache.size() == len(DATA + b"deleted")
     assert cache.collect(datetime.now(UTC) + 2 * HOUR, HOUR).blobs == 2
     assert cache.size() == 0
+
+
+def test_a_lease_keeps_content_until_it_is_that_of_a_dead_put(
+    cache: DocumentCache, url: str, tmp_path: Path
+) -> None:
+    doc = cache.put(document(tmp_path, DATA))
+    cache.delete(doc.document_id)
+    store = open_store(url)
+    [blob] = [item.key.removeprefix("blobs/") for item in store.list("blobs")]
+    live = f"leases/{blob}/put-{time.time():.3f}-live"
+    store.write(live, b"")
+    store.write(f"leases/{blob}/put-{time.time() - 2 * 3600:.3f}-dead", b"")
+
+    assert cache.collect(datetime.now(UTC) + 2 * HOUR, HOUR).blobs == 0
+    assert [item.key for item in store.list("leases")] == [live]
+    store.delete(live)
+    assert cache.collect(datetime.now(UTC) + 2 * HOUR, HOUR).blobs == 1
+
+
+def test_a_collector_that_took_too_long_lets_go(
+    cache: DocumentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others take its condemnations for those of a dead collector by then.
+    cache.delete(cache.put(document(tmp_path, DATA)).document_id)
+    monkeypatch.setattr("docmill.documents.collect.STALE_SECONDS", 0.0)
+
+    assert cache.collect(datetime.now(UTC) + 2 * HOUR, HOUR).blobs == 0
+    assert cache.size() == len(DATA)
 
 
 def test_content_that_a_collector_is_about_to_remove_is_not_used_again(

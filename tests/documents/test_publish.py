@@ -14,6 +14,7 @@ import fsspec
 import pytest
 
 from docmill.documents.publish import publish, run_of, stage, sweep_stale, temporary_name
+from docmill.documents.publish_folder import Staging
 from docmill.errors import (
     DestinationExists,
     DestinationForbidden,
@@ -225,6 +226,23 @@ def test_what_dead_runs_left_is_swept_and_what_live_ones_stage_is_not(url: str, 
 
     live.commit()
     assert contents(url) == {"x.pdf": bytes(9_000_000)}
+
+
+def test_what_was_published_stays_where_only_its_tidying_up_was_killed(tmp_path: Path) -> None:
+    publish(pages(tmp_path, mark="old"), f"{tmp_path}/out/", overwrite=False, run_id="run-1")
+    files = pages(tmp_path, mark="new")
+    child = os.fork()
+    if child == 0:
+        Staging.remove = lambda self: os._exit(0)  # type: ignore[method-assign]
+        publish(files, f"{tmp_path}/out/", overwrite=True, run_id="run-2")
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+    assert sweep_stale(f"{tmp_path}/out/", lambda run_id: False) == 1
+
+    for i in range(3):
+        assert (tmp_path / "out" / f"scan-{i}.png").read_text() == f"new {i}"
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"scan.manifest.json"}
 
 
 @pytest.mark.parametrize("run_id", ["a", "a-b", "0190-abcd-ef", "x.y_z"])
