@@ -17,6 +17,7 @@ from docmill.settings import Settings, variable
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+FOLDERS_READMES = ["benchmarks/README.md", "tests/corpus/README.md", "tests/data/README.md"]
 COMMANDS = [
     line.split("#")[0].split("<")[0].strip().removeprefix("scripts/setup && .venv/bin/")
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -61,6 +62,17 @@ def test_setup_installs_the_extras_and_takes_no_other_word():
     assert told == set(extras)
 
 
-def test_links_lead_somewhere():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", *FOLDERS_READMES])
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", path.read_text()):
+        name, _, heading = link.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), link
+        assert not heading or heading in headings(linked), link
+
+
+def headings(document):
+    """The names that GitHub gives the headings of a document."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
