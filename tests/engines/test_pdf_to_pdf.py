@@ -215,6 +215,11 @@ def test_tags_go_with_their_pages(tmp_path: Path) -> None:
     assert headings(merged) == [f"A {n}" for n in (1, 2, 3, 4)] + ["B 1", "B 2"] + [
         f"A {n}" for n in (1, 2, 3, 4)
     ]
+    with pikepdf.open(merged) as pdf:
+        numbers = pikepdf.NumberTree(pdf.Root.StructTreeRoot.ParentTree)
+        for page in pdf.pages:
+            pieces = numbers[int(page.obj.StructParents)]
+            assert {piece.Pg.objgen for piece in pieces} == {page.obj.objgen}
 
 
 def test_merging_brings_all_that_the_documents_have(tmp_path: Path) -> None:

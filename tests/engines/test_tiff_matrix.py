@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from docmill.engines.base import EngineOptions, EngineResult
+from docmill.engines.raster.wide import sixteen_bit_with_alpha
 from docmill.engines.raster_to_pdf import RasterToPdf
 from docmill.engines.raster_to_raster import RasterToRaster
 from docmill.errors import UnsupportedConversion
@@ -200,3 +201,9 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     tifffile.imwrite(source, noise("u1", 1)[..., 0], compression="lerc")
     with pytest.raises(UnsupportedConversion, match="LERC"):
         convert(source)
+
+
+def test_colours_and_alpha_of_32_bit_integers_have_one_white() -> None:
+    colors, alpha = np.array([[200]], np.uint32), np.array([[65535]], np.uint32)
+    assert [int(values[0, 0]) for values in sixteen_bit_with_alpha(colors, alpha, 32)] == [200, 65535]
+    assert [int(values[0, 0]) for values in sixteen_bit_with_alpha(alpha, colors, 32)] == [65535, 200]

@@ -192,6 +192,15 @@ def test_jpeg_strips_whose_colours_would_blend_at_the_seams_are_decoded(tmp_path
         assert difference(rendered(result), image) == 0
 
 
+def test_jpeg_strips_that_end_within_a_block_are_decoded(tmp_path: Path) -> None:
+    image = drawing("L")
+    layout = Layout(compression=tiffs.JPEG, photometric=1, samples=1, rows_per_strip=12)
+    result = convert(written(tmp_path, tiff_bytes([(image.tobytes(), *image.size, layout)])))
+    assert result.pages[0].how == "JPEG re-encoded as Flate"
+    with Image.open(tmp_path / "in.tif") as source, pikepdf.open(result.outputs[0]) as pdf:
+        assert pdf.pages[0].Resources.XObject.Im0.read_bytes() == source.tobytes()
+
+
 @pytest.mark.parametrize("rows", [8, 1000])
 def test_cmyk_jpeg_keeps_its_inks(tmp_path: Path, rows: int) -> None:
     """TIFF does not invert CMYK as Adobe's JPEG files do."""

@@ -189,6 +189,14 @@ def test_a_file_beyond_the_limit_of_classic_tiff_is_bigtiff(tmp_path):
     assert subprocess.run(["tiffinfo", "-D", path], capture_output=True, check=True).stderr == b""
 
 
+def test_directories_count_for_the_limit_of_classic_tiff(tmp_path):
+    page = make_page(np.zeros((64, 64), np.uint8), Color.GRAY, 8)
+    write(tmp_path / "a.tif", [page], Compression.DEFLATE)
+    size = (tmp_path / "a.tif").stat().st_size
+    write(tmp_path / "b.tif", [page], Compression.DEFLATE, classic_limit=size)
+    assert (tmp_path / "b.tif").read_bytes()[:4] == b"II\x2b\0"
+
+
 def test_strips_are_small_enough_to_read_one_by_one(tmp_path):
     page = make_page(np.zeros((4000, 3000), np.uint8), Color.GRAY, 8)
     write(tmp_path / "a.tif", [page], Compression.DEFLATE)
