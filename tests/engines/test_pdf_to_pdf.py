@@ -150,6 +150,15 @@ def test_chosen_pages_take_what_is_theirs_and_nothing_of_the_others(tmp_path: Pa
         assert not any(b"A 1" in s.read_bytes() or b"A 6" in s.read_bytes() for s in streams)
 
 
+def test_labels_that_begin_elsewhere_than_at_1_go_with_their_pages(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 4)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        pdf.Root.PageLabels.Nums = Array([0, Dictionary(S=Name.D, St=17), 3, Dictionary(S=Name.A)])
+        pdf.save(source)
+    (output,) = convert(source, pages="2-4").outputs
+    assert labels(output) == ["18", "19", "A"]
+
+
 def test_a_page_may_be_taken_twice(tmp_path: Path) -> None:
     (output,) = convert(rich_pdf(tmp_path / "a.pdf", "A", 3), pages="2,1,2").outputs
     check(output)

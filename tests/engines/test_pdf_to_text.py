@@ -202,6 +202,24 @@ def test_the_cells_of_a_table_stay_in_their_rows(tmp_path: Path) -> None:
     assert lines[:-1] == [f"Name {i} Value {i}" for i in range(12)]
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("a piece of furniture no {i}", "{i}.50 EUR"),
+        ("some cell {i}{more}", "right cell of the line {i} here"),
+    ],
+    ids=["short cells", "cells of uneven length"],
+)
+def test_cells_as_close_as_columns_stay_in_their_rows(tmp_path: Path, left: str, right: str) -> None:
+    rows = [
+        (left.format(i=i, more=" that goes on for long" if i % 4 == 0 else ""), right.format(i=i))
+        for i in range(12)
+    ]
+    pieces = [(x, 600 - 14 * i, row[k]) for i, row in enumerate(rows) for k, x in ((0, 50), (1, 260))]
+    lines = text_of(drawn(tmp_path, pieces), tmp_path).split("\n")
+    assert lines[:-1] == [" ".join(row) for row in rows]
+
+
 def test_lines_drawn_in_any_order_are_read_from_the_top(tmp_path: Path) -> None:
     lines = [f"line {i} of the text stands here" for i in range(20)]
     pieces = [(50.0, 600.0 - 14 * i, line) for i, line in enumerate(lines)]
