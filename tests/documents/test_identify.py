@@ -116,6 +116,13 @@ def test_sizes_are_those_of_the_upright_page(tmp_path: Path, orientation: int) -
     assert (page.dpi_x, page.dpi_y) == ((100, 200) if turned else (200, 100))
 
 
+def test_rubbish_in_one_resolution_of_exif_is_passed_over(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300, 44, 2
+    (page,) = facts_of(write(tmp_path, encoded("JPEG", exif=exif))).pages
+    assert (page.dpi_x, page.dpi_y) == (300, 300)
+
+
 def test_exif_gives_the_resolution_where_jfif_has_none(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x011A], exif[0x011B], exif[0x0128] = 118.11, 59.055, 3
