@@ -5,123 +5,31 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pikepdf
-import pypdfium2
-import pypdfium2.raw as pdfium
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from docmill.documents.identify import identify
-from docmill.engines.base import EngineOptions, EngineResult
-from docmill.engines.raster_to_pdf import RasterToPdf
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded, UnsupportedConversion
-from docmill.formats import PDF, Target
 from docmill.jpeg import adobe_segment
-from docmill.options import ConvertOptions
-from docmill.png import ADAM7
-
-SIZE = (61, 43)
-# libjpeg is in every reader; its colour conversion may round another way in a build with other SIMD.
-JPEG_TOLERANCE = 2
-
-
-def convert(content: bytes, folder: Path, *, max_page_pixels: int = 10**8, **options: Any) -> EngineResult:
-    """Convert a picture, whose type is told by its content; the output passes `qpdf --check`."""
-    source = folder / "source"
-    source.write_bytes(content)
-    facts = identify(source, max_page_pixels=10**10, max_pages=1000, default_dpi=300)
-    job = EngineOptions(
-        Target(PDF),
-        ConvertOptions(**options),
-        mime_type=facts.mime_type,
-        workers=2,
-        name="output",
-        max_page_pixels=max_page_pixels,
-    )
-    result = RasterToPdf().convert(source, folder, job, lambda progress: None)
-    subprocess.run(["qpdf", "--check", result.outputs[0]], check=True, capture_output=True)
-    if not result.failures:
-        assert len(result.pages) == facts.page_count or "frames" in options
-    return result
-
-
-def renders(result: EngineResult, page: int = 1) -> list[Image.Image]:
-    """A page as pdfium and as poppler draw it, at the image's own resolution."""
-    size = result.pages[page - 1].width_px, result.pages[page - 1].height_px
-    path = result.outputs[0]
-    with pypdfium2.PdfDocument(path) as document:
-        bitmap = pypdfium2.PdfBitmap.new_native(*size, pdfium.FPDFBitmap_BGR)
-        bitmap.fill_rect((255, 255, 255, 255), 0, 0, *size)
-        pdfium.FPDF_RenderPageBitmap(bitmap, document[page - 1], 0, 0, *size, 0, 0)
-        by_pdfium = bitmap.to_pil().convert("RGB")
-    options = f"-f {page} -l {page} -singlefile -scale-to-x {size[0]} -scale-to-y {size[1]}"
-    subprocess.run(["pdftoppm", *options.split(), path, path.with_suffix("")], check=True)
-    with Image.open(path.with_suffix(".ppm")) as image:
-        return [by_pdfium, image.convert("RGB")]
-
-
-def assert_same(result: EngineResult, want: Image.Image, *, tolerance: int = 0, page: int = 1) -> None:
-    want = want.convert("RGB")
-    for who, got in zip(("pdfium", "poppler"), renders(result, page), strict=True):
-        assert got.size == want.size, who
-        off = np.abs(np.asarray(got).astype(int) - np.asarray(want).astype(int)).max()
-        assert off <= tolerance, f"{who} is off by {off}"
-
-
-def image_object(result: EngineResult, page: int = 1) -> dict[str, Any]:
-    """The image XObject's dictionary in plain values, its raw stream as `data`."""
-    with pikepdf.open(result.outputs[0]) as pdf:
-        (image,) = pdf.pages[page - 1].get_images().values()
-        values: dict[str, Any] = {str(key): image[key] for key in image}  # type: ignore[attr-defined]
-        plain = {
-            key: str(value) if isinstance(value, pikepdf.Name) else value for key, value in values.items()
-        }
-        if isinstance(plain["/ColorSpace"], pikepdf.Array):
-            plain["/ColorSpace"] = str(plain["/ColorSpace"][0])
-        plain["/SMask"] = "/SMask" in image
-        plain["data"] = image.read_raw_bytes()
-        return plain
-
-
-def drawing(mode: str, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Gradients, edges and, where the mode has alpha, every opacity."""
-    width, height = size
-    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    bands = [x, y, 255 - x, (x + y) / 2]
-    image = Image.fromarray(np.stack(bands[:3], -1).astype("uint8"))
-    ImageDraw.Draw(image).ellipse((8, 8, 30, 30), fill=(200, 10, 60), outline=(255, 255, 255))
-    if mode in ("LA", "RGBA"):
-        image = image.convert("L" if mode == "LA" else "RGB").convert(mode)
-        image.putalpha(Image.fromarray(bands[3].astype("uint8")))
-        return image
-    if mode == "I;16":
-        return Image.fromarray((x * 257 // 2 + y).astype("uint16"))
-    return image.quantize(64) if mode == "P" else image.convert(mode)
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
-def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def decoded(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        return image
-
+from tests.engines.picture_support import (
+    JPEG_TOLERANCE,
+    SIZE,
+    assert_same,
+    convert,
+    decoded,
+    drawing,
+    encoded,
+    image_object,
+    interlaced,
+    on_white,
+    renders,
+)
 
 # JPEG
 
@@ -248,132 +156,6 @@ def test_jpeg_of_12_bit_is_refused_by_name(tmp_path: Path) -> None:
     content[frame + 1], content[frame + 4] = 0xC1, 12
     with pytest.raises(UnsupportedConversion, match="12 bit"):
         convert(bytes(content), tmp_path)
-
-
-# PNG
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P", "I;16"])
-def test_png_rows_are_copied(tmp_path: Path, mode: str) -> None:
-    content = encoded(drawing(mode), "PNG", dpi=(200, 100))
-    result = convert(content, tmp_path)
-    image = image_object(result)
-    assert image["data"] == b"".join(body for kind, body in chunks_of(content) if kind == b"IDAT")
-    assert image["/DecodeParms"]["/Predictor"] == 15
-    assert (result.pages[0].width_pt, result.pages[0].height_pt) == (61 * 72 / 200, 43 * 72 / 100)
-    want = decoded(content)
-    if mode == "I;16":
-        want = Image.fromarray((np.asarray(want) / 257).round().astype("uint8"))
-    assert_same(result, want, tolerance=mode == "I;16")
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4])
-@pytest.mark.parametrize("kind", [0, 3])
-def test_png_of_few_bits(tmp_path: Path, bits: int, kind: int) -> None:
-    content = png(drawing("L"), bits, kind)
-    assert_same(convert(content, tmp_path), decoded(content))
-
-
-@pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_alpha_becomes_a_soft_mask(tmp_path: Path, mode: str) -> None:
-    content = encoded(drawing(mode), "PNG")
-    result = convert(content, tmp_path)
-    assert image_object(result)["/SMask"]
-    assert_same(result, on_white(decoded(content)), tolerance=1)
-
-
-@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
-def test_alpha_is_laid_on_white_by_option(tmp_path: Path, mode: str) -> None:
-    image = drawing(mode)
-    options = {"transparency": 3} if mode == "P" else {}
-    content = encoded(image, "PNG", **options)
-    result = convert(content, tmp_path, alpha="white")
-    assert not image_object(result)["/SMask"]
-    assert_same(result, on_white(decoded(content)), tolerance=1)
-
-
-@pytest.mark.parametrize(
-    ("mode", "transparency"), [("1", 0), ("L", 10), ("RGB", (200, 10, 60)), ("P", 3), ("P", bytes(range(64)))]
-)
-def test_transparent_colours_let_the_page_through(tmp_path: Path, mode: str, transparency: Any) -> None:
-    content = encoded(drawing(mode), "PNG", transparency=transparency)
-    assert_same(convert(content, tmp_path), on_white(decoded(content)), tolerance=1)
-
-
-@pytest.mark.parametrize("bits", [2, 4])
-def test_transparent_gray_of_few_bits(tmp_path: Path, bits: int) -> None:
-    content = png(drawing("L"), bits, 0, transparency=struct.pack(">H", 1))
-    levels = (1 << bits) - 1
-    gray = np.asarray(drawing("L")) >> (8 - bits)
-    want = np.where(gray == 1, 255, gray * (255 // levels)).astype("uint8")
-    assert_same(convert(content, tmp_path), Image.fromarray(want))
-    assert_same(convert(content, tmp_path, alpha="white"), Image.fromarray(want))
-
-
-@pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_16_bit_png_keeps_its_bits(tmp_path: Path, channels: int, interlaced: bool) -> None:
-    samples = np.random.default_rng(channels).integers(0, 65536, (43, 61, channels), dtype=np.uint16)
-    result = convert(png16(samples, interlaced=interlaced), tmp_path)
-    with pikepdf.open(result.outputs[0]) as pdf:
-        (image,) = pdf.pages[0].get_images().values()
-        assert image.BitsPerComponent == 16
-        colors = channels - (channels in (2, 4))
-        got = np.frombuffer(image.read_bytes(), ">u2").reshape(43, 61, colors)
-        assert (got == samples[..., :colors]).all()
-        if channels in (2, 4):
-            alpha = np.frombuffer(image.SMask.read_bytes(), ">u2").reshape(43, 61)
-            assert (alpha == samples[..., -1]).all()
-
-
-def test_16_bit_png_with_a_transparent_colour(tmp_path: Path) -> None:
-    samples = np.zeros((43, 61, 3), np.uint16)
-    samples[:, 30:] = (1000, 2000, 3000)
-    samples[:, 40:] = (1001, 2000, 3000)  # differs in the low byte only, which poppler's own masks miss
-    result = convert(png16(samples, transparency=struct.pack(">HHH", 1000, 2000, 3000)), tmp_path)
-    for image in renders(result):
-        assert image.getpixel((35, 20)) == (255, 255, 255)
-        assert max(image.getpixel((45, 20))) < 20
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
-def test_interlaced_png(tmp_path: Path, mode: str) -> None:
-    image = drawing(mode)
-    content = interlaced(encoded(image, "PNG"))
-    assert decoded(content).convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
-    assert_same(convert(content, tmp_path), on_white(image), tolerance=1)
-
-
-def test_srgb_and_calibrated_colour(tmp_path: Path) -> None:
-    plain = encoded(drawing("RGB"), "PNG")
-    srgb_primaries = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-    for chunks, space in [
-        ({b"sRGB": b"\0"}, "/ICCBased"),
-        ({b"gAMA": struct.pack(">I", 45455), b"cHRM": struct.pack(">8I", *srgb_primaries)}, "/ICCBased"),
-        ({b"gAMA": struct.pack(">I", 55556), b"cHRM": struct.pack(">8I", *srgb_primaries)}, "/CalRGB"),
-        ({b"gAMA": struct.pack(">I", 55556)}, "/DeviceRGB"),
-        ({b"gAMA": struct.pack(">I", 55556), b"cHRM": bytes(32)}, "/DeviceRGB"),
-    ]:
-        result = convert(with_chunks(plain, chunks), tmp_path)
-        assert image_object(result)["/ColorSpace"] == space
-        if space == "/ICCBased":  # readers leave sRGB as it is
-            assert_same(result, decoded(plain))
-
-
-def test_a_picture_of_srgb_makes_the_same_bytes_again(tmp_path: Path) -> None:
-    content = with_chunks(encoded(drawing("RGB"), "PNG"), {b"sRGB": b"\0"})
-    first = convert(content, tmp_path).outputs[0].read_bytes()
-    assert convert(content, tmp_path).outputs[0].read_bytes() == first
-
-
-def test_an_animated_png_gives_its_first_frame_or_all(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", SIZE, color) for color in ("red", "lime", "blue")]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
-    assert len(convert(buffer.getvalue(), tmp_path).pages) == 1
-    result = convert(buffer.getvalue(), tmp_path, frames="all")
-    for number, frame in enumerate(frames, 1):
-        assert_same(result, frame, page=number)
 
 
 # The other formats
@@ -611,13 +393,6 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(tmp_path: Path) -> None:
     assert image_object(result)["data"] == content
 
 
-def test_a_png_with_a_wrong_checksum_of_its_pixels_fails(tmp_path: Path) -> None:
-    content = bytearray(encoded(drawing("RGB"), "PNG"))
-    content[content.index(b"IEND") - 9] ^= 1  # the last byte of the Adler-32
-    with pytest.raises(CorruptDocument, match="page 1"):
-        convert(bytes(content), tmp_path)
-
-
 def test_a_page_above_the_limit_is_not_decoded(tmp_path: Path) -> None:
     for format in ("JPEG", "PNG", "BMP", "GIF", "WEBP"):
         with pytest.raises(LimitExceeded, match="DOCMILL_MAX_PAGE_PIXELS"):
@@ -657,81 +432,3 @@ def test_damage_never_raises_but_by_name(
         assert b"DCT" in error.stderr + error.stdout, error.stderr
     except DocmillError as error:
         assert error.message and "\n" not in error.message
-
-
-# Making PNGs that Pillow does not write
-
-
-def chunks_of(content: bytes) -> list[tuple[bytes, bytes]]:
-    at, found = 8, []
-    while at < len(content):
-        size = int.from_bytes(content[at : at + 4], "big")
-        found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + size]))
-        at += size + 12
-    return found
-
-
-def from_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-
-
-def with_chunks(content: bytes, extra: dict[bytes, bytes]) -> bytes:
-    header, *rest = chunks_of(content)
-    return from_chunks([header, *extra.items(), *rest])
-
-
-def png(image: Image.Image, bits: int, kind: int, transparency: bytes = b"") -> bytes:
-    """A gray or palette PNG of so many bits, from the high bits of an image of mode `L`."""
-    samples = np.asarray(image) >> (8 - bits)
-    planes = (samples[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    rows = np.packbits(planes.reshape(image.height, -1).astype("uint8"), axis=1)
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    chunks = [(b"IHDR", struct.pack(">II5B", *image.size, bits, kind, 0, 0, 0))]
-    if kind == 3:
-        chunks.append((b"PLTE", bytes(range(7, 7 + 3 * (1 << bits)))))
-    if transparency:
-        chunks.append((b"tRNS", transparency))
-    return from_chunks([*chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")])
-
-
-def png16(samples: np.ndarray, *, interlaced: bool = False, transparency: bytes = b"") -> bytes:
-    """A PNG of 16 bit samples, its rows filtered by Sub, in Adam7's passes if asked for."""
-    height, width, channels = samples.shape
-    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
-    raw = bytearray()
-    for x, y, dx, dy in passes:
-        for row in samples[y::dy, x::dx]:
-            line = np.frombuffer(row.astype(">u2").tobytes(), np.uint8)
-            before = np.concatenate([np.zeros(channels * 2, np.uint8), line[: -channels * 2]])
-            raw += b"\1" + (line - before).tobytes()
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    chunks = [(b"IHDR", struct.pack(">II5B", width, height, 16, kind, 0, 0, int(interlaced)))]
-    if transparency:
-        chunks.append((b"tRNS", transparency))
-    return from_chunks([*chunks, (b"IDAT", zlib.compress(bytes(raw))), (b"IEND", b"")])
-
-
-def interlaced(content: bytes) -> bytes:
-    """The same PNG in Adam7's passes."""
-    image = decoded(content)
-    bits, kind = content[24], content[25]
-    if image.mode == "P" or bits < 8:
-        samples = np.asarray(image).astype("uint8")[..., None]
-    else:
-        samples = np.asarray(image).reshape(image.height, image.width, -1)
-    raw = bytearray()
-    for x, y, dx, dy in ADAM7:
-        for row in samples[y::dy, x::dx]:
-            if row.size:
-                planes = (row[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-                raw += b"\0" + np.packbits(planes.astype("uint8").reshape(-1)).tobytes()
-    chunks = [
-        (name, body[:12] + b"\1") if name == b"IHDR" else (name, body)
-        for name, body in chunks_of(content)
-        if name not in (b"IDAT", b"IEND")
-    ]
-    assert kind in (0, 2, 3, 6)
-    return from_chunks([*chunks, (b"IDAT", zlib.compress(bytes(raw))), (b"IEND", b"")])

@@ -28,7 +28,7 @@ from docmill.jp2 import with_metadata
 from docmill.options import ConvertOptions
 from docmill.settings import Settings
 from tests.engines import bad_pdfs
-from tests.engines.test_pictures_to_pdf import png16
+from tests.engines.picture_support import png16
 from tests.engines.tiffs import Layout, tiff_bytes
 from tests.support import check_pdf
 
@@ -239,6 +239,17 @@ def test_pages_in_another_order_are_found(tmp_path: Path) -> None:
         pdf.save()
     with pytest.raises(EngineFailed, match="page 1 looks different"):
         verify(sources, options, result, 0)
+
+
+def test_other_pages_than_the_first_are_compared_as_long_as_there_is_time(tmp_path: Path) -> None:
+    sources, options, result = convert(many_pages(tmp_path / "a.tif"))
+    with pikepdf.open(result.outputs[0], allow_overwriting_input=True) as pdf:
+        pdf.pages.append(pdf.pages.p(4))
+        del pdf.pages[3]
+        pdf.save()
+    verify(sources, options, result, 0)
+    with pytest.raises(EngineFailed, match="page 5 looks different"):
+        verify(sources, options, result, LONG)
 
 
 def test_a_wrong_size_or_rotation_is_found_on_any_page(tmp_path: Path) -> None:
