@@ -120,6 +120,16 @@ def decoded(content: bytes) -> Image.Image:
         return image
 
 
+def bmp(bits: int, compression: int, masks: tuple[int, ...], rows: bytes, palette: bytes = b"") -> bytes:
+    """A BMP of 61 x 43 pixels with a header of 40 bytes, the masks behind it."""
+    extra = struct.pack(f"<{len(masks)}I", *masks) + palette
+    start = 14 + 40 + len(extra)
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, *SIZE, 1, bits, compression, len(rows), 0, 0, len(palette) // 4, 0
+    )
+    return struct.pack("<2sIHHI", b"BM", start + len(rows), 0, 0, start) + header + extra + rows
+
+
 # PNGs that Pillow does not write
 
 

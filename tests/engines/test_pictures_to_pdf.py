@@ -21,6 +21,7 @@ from tests.engines.picture_support import (
     JPEG_TOLERANCE,
     SIZE,
     assert_same,
+    bmp,
     convert,
     decoded,
     drawing,
@@ -247,6 +248,15 @@ def test_what_a_truncated_picture_has_is_kept(tmp_path: Path, format: str) -> No
     assert np.asarray(renders(result)[0]).std() > 0
 
 
+def test_a_last_tile_of_jpeg_2000_that_names_no_length_reaches_to_the_end(tmp_path: Path) -> None:
+    content = bytearray(encoded(drawing("RGB"), "JPEG2000"))
+    length = content.index(b"\xff\x90\x00\x0a") + 6
+    content[length : length + 4] = bytes(4)
+    assert convert(bytes(content), tmp_path).pages[0].how == "copied (JPEG 2000)"
+    with pytest.raises(CorruptDocument, match=r"page 1.*ends early"):
+        convert(bytes(content[:-300]), tmp_path)
+
+
 def test_every_frame_of_a_gif_is_a_page(tmp_path: Path) -> None:
     frames = [Image.new("RGB", SIZE, color) for color in ("red", "lime", "blue")]
     buffer = io.BytesIO()
@@ -293,16 +303,6 @@ def test_16_bit_colours_of_pnm_keep_their_bits(tmp_path: Path, plain: bool, most
     assert_same(result, decoded(content), tolerance=1)
     with pytest.raises(CorruptDocument, match="page 1"):
         convert(content[:-900], tmp_path)
-
-
-def bmp(bits: int, compression: int, masks: tuple[int, ...], rows: bytes, palette: bytes = b"") -> bytes:
-    """A BMP of 61 x 43 pixels with a header of 40 bytes, the masks behind it."""
-    extra = struct.pack(f"<{len(masks)}I", *masks) + palette
-    start = 14 + 40 + len(extra)
-    header = struct.pack(
-        "<IiiHHIIiiII", 40, *SIZE, 1, bits, compression, len(rows), 0, 0, len(palette) // 4, 0
-    )
-    return struct.pack("<2sIHHI", b"BM", start + len(rows), 0, 0, start) + header + extra + rows
 
 
 def test_bmp_of_2_bits(tmp_path: Path) -> None:
@@ -391,6 +391,13 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(tmp_path: Path) -> None:
     content = encoded(drawing("RGB"), "JPEG")
     result = convert(content[:-2], tmp_path)
     assert image_object(result)["data"] == content
+
+
+def test_a_jpeg_that_lacks_a_restart_interval_is_told(tmp_path: Path) -> None:
+    content = encoded(drawing("RGB"), "JPEG", restart_marker_blocks=2)
+    first, second = content.index(b"\xff\xd1"), content.index(b"\xff\xd2")
+    with pytest.raises(CorruptDocument, match=r"page 1.*lacks 1 of .* restart markers"):
+        convert(content[:first] + content[second:], tmp_path)
 
 
 def test_a_page_above_the_limit_is_not_decoded(tmp_path: Path) -> None:
