@@ -261,8 +261,9 @@ async def _abort_with(job: RunningJob) -> None:
     )
     while job.abort.reason is not AbortReason.LOST:
         async with get_client() as client:
-            for child in await client.read_flow_runs(flow_run_filter=children):
-                await abort_run(client, child.id, "its batch was stopped")
+            found = await client.read_flow_runs(flow_run_filter=children)
+            # Side by side: each takes two requests, and the documents behind them are still being converted.
+            await asyncio.gather(*(abort_run(client, child.id, "its batch was stopped") for child in found))
         await asyncio.sleep(0.5)
 
 
