@@ -196,6 +196,30 @@ def pdfa(target: Path, part: str) -> Path:
     return target
 
 
+XMP_OF_A_CONTROL_CHARACTER = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="a&#1;b"><a/>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("xmp", [None, XMP_OF_A_CONTROL_CHARACTER, b"\0\1"])
+def test_a_title_is_set_whatever_the_metadata_are(tmp_path: Path, xmp: bytes | None) -> None:
+    source = tmp_path / "odd.pdf"
+    info = b"<</Author(A)/Producer(a\\000b\\001)/M\xf8te()/Subject 5>>"
+    objects = bad_pdfs.one_page(bad_pdfs.stream(bad_pdfs.SQUARE))
+    source.write_bytes(bad_pdfs.build(objects | {5: info}).replace(b"/Root 1 0 R", b"/Root 1 0 R/Info 5 0 R"))
+    if xmp is not None:
+        with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+            pdf.Root.Metadata = pdf.make_stream(xmp, Type=Name.Metadata, Subtype=Name.XML)
+            pdf.save(fix_metadata_version=False)
+
+    (output,) = convert(source, title="T").outputs
+
+    check(output)
+    with pikepdf.open(output) as pdf:
+        assert str(pdf.docinfo.Title) == "T" and str(pdf.docinfo.Author) == "A"
+        assert pdf.open_metadata()["dc:title"] == "T"
+
+
 def test_an_output_does_not_claim_to_be_pdfa_that_it_cannot_be(tmp_path: Path) -> None:
     a, b = pdfa(tmp_path / "a.pdf", "2"), pdfa(tmp_path / "b.pdf", "3")
 

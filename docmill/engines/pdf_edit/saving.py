@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pikepdf
-from pikepdf import Name, Stream, String
+from pikepdf import Dictionary, Name, Stream, String
 
 from docmill.engines.base import EngineOptions
 from docmill.errors import EngineFailed
@@ -22,6 +23,12 @@ _METADATA = (
     ("subject", Name.Subject, "dc:description"),
     ("keywords", Name.Keywords, "pdf:Keywords"),
 )
+# What XMP knows of the document information dictionary, which may have any keys, in any encoding.
+_INFORMATION = (
+    *(key for _, key, _ in _METADATA), Name.Creator, Name.Producer, Name.CreationDate, Name.ModDate,
+)  # fmt: skip
+# What XML cannot hold.
+_CONTROL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # The names of the `permissions` option and what each allows (ISO 32000-2, table 22).
 _PERMISSIONS = {
     "print": ("print_lowres", "print_highres"),
@@ -80,15 +87,29 @@ def set_metadata(pdf: pikepdf.Pdf, options: ConvertOptions) -> None:
         return
     for key, _, text in values:
         pdf.docinfo[key] = String(text)
-    had_xmp = isinstance(pdf.Root.get(Name.Metadata), Stream)
-    if Name.Metadata in pdf.Root and not had_xmp:
+    if not isinstance(pdf.Root.get(Name.Metadata), Stream) and Name.Metadata in pdf.Root:
         del pdf.Root.Metadata
+    try:
+        _set_xmp(pdf, values)
+    except (pikepdf.PdfError, RuntimeError, ValueError, TypeError):
+        # XMP that cannot be written again, such as one with control characters: made anew.
+        del pdf.Root.Metadata
+        _set_xmp(pdf, values)
+
+
+def _set_xmp(pdf: pikepdf.Pdf, values: Sequence[tuple[Name, str, str]]) -> None:
+    had_xmp = Name.Metadata in pdf.Root
     # Not synchronised by pikepdf, which takes out of the dictionary what XMP does not have, such as dates.
     with pdf.open_metadata(set_pikepdf_as_editor=False, update_docinfo=False) as metadata:
         if not had_xmp:
+            known = Dictionary()
+            for key in _INFORMATION:
+                value = pdf.docinfo.get(key)
+                if isinstance(value, String) and _CONTROL.search(str(value)) is None:
+                    known[key] = value
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a date that is none
-                metadata.load_from_docinfo(pdf.docinfo)
+                metadata.load_from_docinfo(known)
         for _, xmp, text in values:
             metadata[xmp] = [text] if xmp == "dc:creator" else text
 
