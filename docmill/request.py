@@ -52,9 +52,10 @@ class ConvertRequest:
     )
 
     def __post_init__(self) -> None:
+        sources: object = self.sources  # of a program without types it may be a single name
+        if isinstance(sources, str) or not sources:
+            raise InvalidJobData("the job names no source", hint="sources is a list of URIs or paths")
         refuse_plain_secret("password", self.password)
-        if not self.sources:
-            raise InvalidJobData("the job names no source")
         if self.target is not None:
             refuse_empty_target(self.target)
         # Output files are named by it: `../x` would name one outside of the job's own folder.

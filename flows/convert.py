@@ -44,8 +44,8 @@ async def convert_document(
     Args:
         request: what to convert, and into what
         user_token: who asks for it; not set: the worker's `DOCMILL_DEFAULT_USER`
-        job_token: noted by `docmill run` and by programs; a run that is started otherwise, as in this form,
-            answers to its own id
+        job_token: set by `docmill run` and by programs; a run that is started otherwise, as in this form, is
+            the job of its own id, whatever this says
     """
     started = time.monotonic()
     settings = Settings.from_env()

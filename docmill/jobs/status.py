@@ -26,6 +26,9 @@ WITH_ERRORS = "WithErrors"
 JOB_ABORTED = "Job aborted"
 LATE = "late by"
 """How the message of a job begins for which no worker is free."""
+# How Prefect's engine begins the message of a run whose parameters the flow does not take: it never began, so
+# there is no label of docmill's that tells the error.
+_NO_PARAMETERS = "Validation of flow parameters failed with error: "
 
 _STAGE_WORDS = {"load": "loading", "cache": "caching", "convert": "converting", "publish": "publishing"}
 
@@ -71,7 +74,7 @@ def status_from_run(run: FlowRun, now: datetime, *, default_user: str = "default
         annotations_mode=_member(AnnotationsMode, job.get("annotationsMode"), AnnotationsMode.NONE),
         flow_run_id=str(run.id),
         flow_run_name=run.name or "",
-        error_code=_error_code(kind, labels),
+        error_code=_error_code(run, kind, labels),
         page_count=outcome.page_count if outcome else progress.page_count if progress else 0,
         percent=100 if kind == "COMPLETED" else _percent(progress),
     )
@@ -158,12 +161,14 @@ def _errors(run: FlowRun, kind: str, labels: JobLabels) -> list[str]:
             return []
 
 
-def _error_code(kind: str, labels: JobLabels) -> str | None:
+def _error_code(run: FlowRun, kind: str, labels: JobLabels) -> str | None:
     match kind:
         case "CANCELLED":
             return JobAborted.code
         case "CRASHED":
             return EngineCrashed.code
+        case "FAILED" if labels.error is None and _message_of(run).startswith(_NO_PARAMETERS):
+            return InvalidJobData.code
         case "FAILED":
             return error_from_dict(labels.error or {"message": ""}).code
         case _:
@@ -171,13 +176,17 @@ def _error_code(kind: str, labels: JobLabels) -> str | None:
 
 
 def _failure(run: FlowRun, kind: str, labels: JobLabels) -> str:
-    message = (run.state and run.state.message) or ""
+    message = _message_of(run)
     if kind == "FAILED" and labels.error and labels.error.get("message"):
         return str(error_from_dict(labels.error))
     if kind == "CRASHED":
         where = f" while {_running(labels.progress)}" if labels.progress else ""
         return (message or "the process that ran the job is gone") + where
-    return message or "failed"
+    return message.removeprefix(_NO_PARAMETERS).removeprefix(f"{InvalidJobData.code}: ") or "failed"
+
+
+def _message_of(run: FlowRun) -> str:
+    return (run.state and run.state.message) or ""
 
 
 def _input_document_id(run: FlowRun, labels: JobLabels) -> str | None:

@@ -16,6 +16,7 @@ from docmill.engines.base import EngineResult
 from docmill.engines.pdf_edit.claims import pdfa_claim
 from docmill.errors import InvalidJobData, PasswordRequired, PasswordWrong
 from docmill.options import ConvertOptions
+from tests.engines import bad_pdfs
 from tests.engines.pdf_support import (
     attachments,
     bookmarks,

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import UUID, uuid4
@@ -32,6 +33,7 @@ from docmill.errors import SourceNotFound
 from docmill.flows.batch import convert_batch
 from docmill.flows.convert import convert_document
 from docmill.jobs import running, server
+from docmill.jobs.status import status_from_run
 from docmill.request import ConvertOutcome, ConvertRequest
 from tests.support import page_count, write_damaged_tiff
 
@@ -223,3 +225,25 @@ def test_who_ends_does_not_wait_for_task_runs_of_others(api, monkeypatch):
     monkeypatch.setattr(running, "ran_here", [lost.id])
     server.settle()
     assert time.monotonic() - started > server.SETTLE_TIMEOUT / 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"sources": []}, "the job names no source"),
+        ({"sources": ["/a.tif"], "options": {"dpi": -5}}, "dpi -5 is not between 1 and 9600"),
+        ({"sources": ["/a.tif"], "options": {"colour": "red"}}, "request.options.colour"),
+    ],
+)
+def test_parameters_that_the_flow_does_not_take_are_a_wrong_job(api, request_, words):
+    """As a person or a schedule may give them; a runner refuses them before there is a run."""
+
+    async def run() -> FlowRun:
+        state = await convert_document(request_, return_state=True)
+        async with get_client() as client:
+            return await client.read_flow_run(state.state_details.flow_run_id)
+
+    status = status_from_run(asyncio.run(run()), datetime.now(UTC))
+    assert (status.is_completed, status.error_code) == (True, "InvalidJobData")
+    assert words in status.error_messages[0]
+    assert "Validation of flow parameters" not in status.job_status_message

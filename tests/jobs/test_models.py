@@ -343,6 +343,12 @@ def test_a_blank_document_name_is_none():
         )
 
 
+@pytest.mark.parametrize("sources", [(), [], "scan.tif"])
+def test_a_request_has_a_list_of_sources(sources):
+    with pytest.raises(InvalidJobData, match="source"):
+        ConvertRequest(sources=sources, to="pdf")
+
+
 def test_new_tokens_differ():
     assert len({new_job_token() for _ in range(100)}) == 100
 
