@@ -9,7 +9,7 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, String
 
-from tests.engines.pdf_support import attachments, check, convert, fields, labels, merge, rich_pdf
+from tests.engines.pdf_support import attachments, bookmarks, check, convert, fields, labels, merge, rich_pdf
 
 
 def destinations(path: Path) -> dict[str, int]:
@@ -52,6 +52,21 @@ def test_named_destinations_that_no_link_uses_are_merged(tmp_path: Path) -> None
     (part,) = convert(output, pages="2-3").outputs
     check(part)
     assert destinations(part) == {"a 1": 0, "last": 0, "b 0": 1, "b odd": 1, "/b": 1}
+
+
+def test_strings_and_names_that_are_objects_of_their_own_are_merged(tmp_path: Path) -> None:
+    source = rich_pdf(tmp_path / "a.pdf", "A", 2)
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        first = pdf.Root.Outlines.First
+        first.Title = pdf.make_indirect(String("Über"))
+        first.Dest = Array([pdf.pages[0].obj, pdf.make_indirect(Name.Fit)])
+        pdf.Root.AcroForm.DA = pdf.make_indirect(String("/Helv 0 Tf"))
+        del pdf.Root.AcroForm.Fields[0].DA
+        pdf.save()
+    (output,) = merge(tmp_path, rich_pdf(tmp_path / "b.pdf", "B", 1), source).outputs
+    check(output)
+    assert bookmarks(output)[1] == ("Über", 1)
+    assert len(fields(output)) == 3
 
 
 def again_and_again(pdf: pikepdf.Pdf, leaf: Any) -> Any:

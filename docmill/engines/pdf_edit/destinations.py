@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pikepdf
-from pikepdf import Array, Dictionary, Name, NameTree, Object, String
+from pikepdf import Array, Dictionary, Name, NameTree, Object, Stream, String
 
+from docmill.engines.pdf_edit.copying import plain
 from docmill.engines.pdf_edit.name_trees import entries, new_name_tree
 
 ObjGen = tuple[int, int]
 # Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
 MAX_DEPTH = 100
+_COMPOUND = (Array, Dictionary, Stream)
 # Pieces of the structure tree that are looked at for the page of one.
 _MOST_ELEMENTS = 1000
 
@@ -87,8 +89,7 @@ class Destinations:
             return None
         view = [explicit[i] for i in range(1, len(explicit))]
         # A name and numbers; what else a made one has may not be taken to another document.
-        plain = [None if isinstance(v, Object) and not isinstance(v, Name) else v for v in view]
-        return Array([new, *plain])
+        return Array([new, *(None if isinstance(v, _COMPOUND) else plain(v) for v in view)])
 
 
 def _page_of_element(element: Any) -> Object | None:

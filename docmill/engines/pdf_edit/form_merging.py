@@ -15,6 +15,8 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Object, String
 
+from docmill.engines.pdf_edit.copying import copied
+
 ObjGen = tuple[int, int]
 
 
@@ -101,15 +103,15 @@ def _bring_defaults(
     for field in fields:
         for key in (Name.DA, Name.Q):
             if key in theirs and key not in field:
-                field[key] = theirs[key]
+                field[key] = copied(pdf, source, theirs[key])
     resources = theirs.get(Name.DR)
     if not isinstance(resources, Dictionary):
         return
-    copied = pdf.copy_foreign(resources if resources.is_indirect else source.make_indirect(resources))
+    brought = pdf.copy_foreign(resources if resources.is_indirect else source.make_indirect(resources))
     if not isinstance(form.get(Name.DR), Dictionary):
-        form.DR = copied
+        form.DR = brought
         return
-    other_names = _join_resources(form.DR, copied)
+    other_names = _join_resources(form.DR, brought)
     if other_names:
         for field in _tree(fields):
             appearance = field.get(Name.DA)

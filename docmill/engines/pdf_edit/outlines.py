@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pikepdf
-from pikepdf import Array, Dictionary, Name, Object, String
+from pikepdf import Dictionary, Name, Object, String
 
+from docmill.engines.pdf_edit.copying import copied
 from docmill.engines.pdf_edit.destinations import MAX_DEPTH, Destinations, ObjGen, link_items
 
 
@@ -62,7 +63,7 @@ class _Copier:
         for key in (Name.Title, Name.C, Name.F):
             value = item.get(key)
             if value is not None:
-                copy[key] = self._foreign(value)
+                copy[key] = copied(self._pdf, self._source, value)
         action = item.get(Name.A)
         # A name is resolved, since it may be that of another one here.
         if Name.Dest in item:
@@ -74,16 +75,10 @@ class _Copier:
             if destination is not None:
                 copy.A = Dictionary(S=Name.GoTo, D=destination)
         elif isinstance(action, Dictionary):
-            copy.A = self._foreign(action)
+            copy.A = copied(self._pdf, self._source, action)
         if self._has_tags and isinstance(item.get(Name.SE), Dictionary) and item.SE.is_indirect:
             copy.SE = self._pdf.copy_foreign(item.SE)
         return copy
-
-    def _foreign(self, value: Any) -> Any:
-        """A number, string, dictionary or array of `source` as one of `pdf`."""
-        if not isinstance(value, Dictionary | Array):
-            return value
-        return self._pdf.copy_foreign(value if value.is_indirect else self._source.make_indirect(value))
 
 
 def _children(root: Object) -> list[Object]:
