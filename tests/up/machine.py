@@ -39,8 +39,9 @@ class Up:
             "PYTHONPATH": str(Path(__file__).parents[1] / "jobs" / "drill"),
         }
 
-    def start(self) -> Up:
-        """Start it and wait until it says that it is ready."""
+    def start(self, *, in_background: bool = True) -> Up:
+        """Start it, as a script's `docmill up &` does or as a terminal, and wait until it says that it is
+        ready."""
         self.output.write_text("")
         with self.output.open("a") as output:
             self.process = subprocess.Popen(
@@ -48,7 +49,7 @@ class Up:
                 env=self.environment,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=partial(_in_background, os.getpid()),
+                preexec_fn=partial(_before_start, os.getpid(), in_background),
             )
         self.until(lambda: "Ctrl-C stops it" in self.said() or self.process.poll() is not None, READY_SECONDS)
         assert self.process.poll() is None, self.said()
@@ -103,9 +104,8 @@ def up(data: Path, *arguments: str) -> Iterator[Up]:
             assert machine.stop(signal.SIGTERM) == 0
 
 
-def _in_background(parent: int) -> None:
-    # As a script's `docmill up &` starts it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _before_start(parent: int, in_background: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.SIG_DFL)
     # Tests that are killed leave nothing behind either.
     die_with_parent(parent, signal.SIGTERM)
 

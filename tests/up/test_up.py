@@ -110,11 +110,14 @@ def test_what_dies_is_started_again_and_jobs_go_on(running_up: Up, scan: Path, t
 
 def test_killed_it_leaves_nothing_running_and_its_jobs_are_kept(scan: Path, tmp_path: Path) -> None:
     with up(tmp_path / "data", "--database", "postgres") as machine:
+        # Ctrl-C in a script's terminal is not for what the script has started in the background.
+        machine.process.send_signal(signal.SIGINT)
         assert machine.run("run", str(scan), "--to", "pdf", "--job", "kept", "--wait").returncode == 0
+        assert machine.process.poll() is None
         machine.process.kill()
         machine.process.wait()
         # At once, while PostgreSQL may still be writing its last checkpoint.
-        machine.start()
+        machine.start(in_background=False)
         status = machine.run("status", "kept", "--json")
         assert json.loads(status.stdout)["jobStatusMessage"] == "done, 3 pages"
         assert machine.stop(signal.SIGINT) == 0
