@@ -2,7 +2,7 @@
 
 Importing pypdfium2 makes ctypes prototypes of all 450 functions, which takes five times as long as loading
 the library: too much for whoever asks how many pages a PDF has. Signatures are those of pdfium's
-public/fpdfview.h, fpdf_doc.h and fpdf_formfill.h.
+public/fpdfview.h, fpdf_doc.h, fpdf_edit.h and fpdf_formfill.h.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def library() -> Any:
         ("FPDF_GetPageSizeByIndexF", number, (pointer, number, pointer)),
         ("FPDF_LoadPage", pointer, (pointer, number)),
         ("FPDF_ClosePage", None, (pointer,)),
+        ("FPDFPage_GetRotation", number, (pointer,)),
+        ("FPDFPage_SetRotation", None, (pointer, number)),
         ("FPDFBitmap_CreateEx", pointer, (number, number, number, pointer, number)),
         ("FPDF_RenderPageBitmap", None, (pointer, pointer, *(number,) * 6)),
         ("FPDFBitmap_Destroy", None, (pointer,)),

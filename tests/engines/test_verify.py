@@ -14,6 +14,7 @@ import numpy as np
 import pikepdf
 import pytest
 import tifffile
+from pikepdf import Dictionary, Name
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
@@ -137,6 +138,27 @@ def test_fine_patterns_in_a_picture_are_as_their_pdf(tmp_path: Path, side: int) 
     path = tmp_path / "a.png"
     image.save(path)
     verify(*convert(path), LONG)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_picture_on_a_turned_page_is_where_it_was(tmp_path: Path, degrees: int) -> None:
+    """pdfium puts one that fills its page a pixel beside, where it turns the page only for drawing it."""
+    image = Image.new("RGB", (150, 150), "orange")
+    draw = ImageDraw.Draw(image)
+    for place in range(0, 150, 10):
+        draw.line((place, 0, place, 150), fill="black")
+        draw.line((0, place, 150, place), fill="black")
+    path = tmp_path / "a.pdf"
+    with pikepdf.new() as pdf:
+        picture = pdf.make_stream(
+            image.tobytes(), Type=Name.XObject, Subtype=Name.Image, Width=150, Height=150,
+            BitsPerComponent=8, ColorSpace=Name.DeviceRGB,
+        )  # fmt: skip
+        pdf.add_blank_page(page_size=(150, 150))
+        pdf.pages[0].Resources = Dictionary(XObject=Dictionary(Im0=picture))
+        pdf.pages[0].Contents = pdf.make_stream(b"150 0 0 150 0 0 cm /Im0 Do")
+        pdf.save(path)
+    verify(*convert(path, rotate=degrees), LONG)
 
 
 def test_cmyk_is_as_its_pdf_in_any_colour(tmp_path: Path) -> None:

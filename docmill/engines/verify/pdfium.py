@@ -65,12 +65,16 @@ class PdfPages:
         page = self._library.FPDF_LoadPage(self._document, index)
         if not page:
             return None
+        rotation = self._library.FPDFPage_GetRotation(page)
+        if turned:
+            # Not by the drawing call: that puts pictures a pixel beside where a page so rotated has them.
+            self._library.FPDFPage_SetRotation(page, (rotation + turned // 90) % 4)
         if self._form:
             self._library.FORM_OnAfterLoadPage(page, self._form)
         try:
             pixels = ctypes.create_string_buffer(b"\xff" * (width * height * 4), width * height * 4)
             bitmap = self._library.FPDFBitmap_CreateEx(width, height, _BGRX, pixels, width * 4)
-            place = (0, 0, width, height, turned // 90, _ANNOTATIONS)
+            place = (0, 0, width, height, 0, _ANNOTATIONS)
             self._library.FPDF_RenderPageBitmap(bitmap, page, *place)
             if self._form:
                 self._library.FPDF_FFLDraw(self._form, bitmap, page, *place)
@@ -79,6 +83,8 @@ class PdfPages:
         finally:
             if self._form:
                 self._library.FORM_OnBeforeClosePage(page, self._form)
+            if turned:
+                self._library.FPDFPage_SetRotation(page, rotation)
             self._library.FPDF_ClosePage(page)
 
 
