@@ -100,7 +100,7 @@ class Comparison:
         return page.width_pt * found[0] / pixels[0], page.height_pt * found[1] / pixels[1]
 
     def _alike(self, source: SmallPicture, picture: SmallPicture) -> bool:
-        from docmill.engines.verify import colors, compare
+        from docmill.engines.verify import compare
 
         bits = self._options.target.bits_per_pixel
         if bits == 1 or self._options.target.compression in BILEVEL:
@@ -112,6 +112,9 @@ class Comparison:
             tolerance = compare.Tolerance.CLOSE
         if compare.same(a, b, tolerance):
             return True
+        # Rarely needed, and NumPy takes longer to import than most checks.
+        from docmill.engines.verify import colors
+
         # A profile may well say that red is green, and inks are not the light that they leave.
         others = colors.other_ways(source)
         if bits == 8:
