@@ -52,7 +52,7 @@ def prefect_api(settings: Settings, say: Callable[[str], None]) -> Iterator[Call
     server = EmbeddedServer(embedded_home(settings))
     os.environ.update(server.client_environment())
     server.start()
-    say("starting the embedded Prefect server (about 6 s, at first 10; set PREFECT_API_URL to use a running one)")
+    say("starting the embedded Prefect server (6 s, at first 10; set PREFECT_API_URL to use a running one)")
     try:
         yield server.wait_until_ready
     finally:
