@@ -30,8 +30,11 @@ hypothesis.settings.load_profile("docmill")
 def pytest_configure() -> None:
     """However the tests are told to end, they stop the servers that they started.
 
-    A shell's background job ignores SIGINT, as would then all processes that the tests start and interrupt.
+    A shell's background job ignores SIGINT, and what nohup runs SIGHUP, as would then all processes that the
+    tests start and interrupt. A handler is not inherited: for nohup it is one that does nothing.
     """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
