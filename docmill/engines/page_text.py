@@ -116,8 +116,9 @@ class PageText:
     @cached_property
     def lines(self) -> list[Line]:
         """The page's lines in reading order, with boxes in the frame in which each is upright."""
-        ends = self._end_boxes(self._spans, of_lines=True)
-        drawn = touching_joined([self._line(*item) for item in zip(self._spans, ends, strict=True)])
+        drawn = touching_joined(
+            [self._line(*item) for item in zip(self._spans, self._line_ends(), strict=True)]
+        )
         if self._has_wide_gaps(drawn):
             drawn = columns_apart([replace(line, gaps=self._gaps(line)) for line in drawn])
         return reading_order(drawn)
@@ -142,33 +143,23 @@ class PageText:
 
     def _beyond_the_page(self) -> list[tuple[int, int]]:
         """The lines of which one end at least stands outside of the page."""
-        lines = _spans(self._drawn)
-        if not lines:
+        values = self._drawn_ends
+        if not values:
             return []
-        room = self._room(2 * len(lines))
-        get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
-        index = int if self._all_have_text else self._looked_up
-        for i, (start, end) in enumerate(lines):
-            get(text_page, index(start), room.references[2 * i])
-            get(text_page, index(end - 1), room.references[2 * i + 1])
-        values = room.values(2 * len(lines))
         # One test of all, since nearly always all are on the page.
         worst = max(values[0::4]), min(values[1::4]), min(values[2::4]), max(values[3::4])
         if on_page(worst, self._frame):
             return []
-        ends = zip(*(iter(values),) * 4, strict=True)
         return [
             line
-            for line, first, last in zip(lines, ends, ends, strict=True)
+            for line, (first, last) in zip(self._drawn_spans, _in_pairs(values), strict=True)
             if not (on_page(first, self._frame) and on_page(last, self._frame))
         ]
 
     def _loose_box(self, place: int) -> Box:
         """The box of a character by its place in pdfium's text: left, top, right, bottom on the page."""
-        room = self._room(1)
         index = place if self._all_have_text else self._looked_up(place)
-        pdfium.FPDFText_GetLooseCharBox(self._text_page, index, room.references[0])
-        return tuple(room.values(1))  # type: ignore[return-value]  # four
+        return tuple(self._sides([index]))  # type: ignore[return-value]  # four
 
     @cached_property
     def _drawn(self) -> str:
@@ -183,8 +174,19 @@ class PageText:
         return units.decode("utf-16-le", "replace")
 
     @cached_property
+    def _drawn_spans(self) -> list[tuple[int, int]]:
+        return _spans(self._drawn)
+
+    @cached_property
+    def _drawn_ends(self) -> list[float]:
+        """The sides of the first and the last character of each line, as pdfium orders them."""
+        index = int if self._all_have_text else self._looked_up
+        return self._sides([index(place) for start, end in self._drawn_spans for place in (start, end - 1)])
+
+    @cached_property
     def _spans(self) -> list[tuple[int, int]]:
-        return _spans(self._characters)
+        """Where each line begins and ends in the page's characters."""
+        return self._drawn_spans if self._laid.order is None else _spans(self._characters)
 
     # ------------------------------------------------------------------------------------------------- boxes
 
@@ -216,13 +218,13 @@ class PageText:
         that of reading. True for most pages, so it looks at one character a line, to be quick."""
         if self.rotation:
             return False
-        room = self._room(len(self._spans))
-        get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
-        for (start, _), reference in zip(self._spans, room.references, strict=False):
-            get(text_page, self._index(start), reference)
         floor = math.inf
-        values = iter(room.values(len(self._spans)))
-        for left, top, right, bottom in zip(values, values, values, values, strict=True):
+        if self._laid.order is None:
+            values, step = self._drawn_ends, 8
+        else:
+            values, step = self._sides([self._index(start) for start, _ in self._spans]), 4
+        for i in range(0, len(values), step):
+            left, top, right, bottom = values[i : i + 4]
             # A box that is wider than high is of a letter that is not upright.
             if top + bottom > 2 * floor or right - left > top - bottom:
                 return False
@@ -233,24 +235,23 @@ class PageText:
             self._gaps(self._line(*item)) for item in zip(sample, self._end_boxes(sample), strict=True)
         )
 
-    def _end_boxes(
-        self, spans: Sequence[tuple[int, int]], *, of_lines: bool = False
-    ) -> Iterator[tuple[Box, Box]]:
-        """For each span of characters the boxes of its first and last, in the page's own coordinates; of
-        whole lines those of the ends."""
-        room = self._room(2 * len(spans))
-        get, text_page, index = pdfium.FPDFText_GetLooseCharBox, self._text_page, self._index
-        ends = self._laid.ends if of_lines else {}
-        for i, (start, end) in enumerate(spans):
+    def _line_ends(self) -> Iterator[tuple[Box, Box]]:
+        """For each line the boxes of its ends, in the page's own coordinates."""
+        if self._laid.order is None:
+            return _in_pairs(self._drawn_ends)
+        ends, index = self._laid.ends, self._index
+        indexes: list[int] = []
+        for start, end in self._spans:
             if start in ends:
-                first, last = map(self._looked_up, ends[start])
+                indexes += map(self._looked_up, ends[start])
             else:
-                first, last = index(start), index(end - 1)
-            get(text_page, first, room.references[2 * i])
-            get(text_page, last, room.references[2 * i + 1])
-        values = room.values(2 * len(spans))
-        for i in range(0, len(values), 8):
-            yield tuple(values[i : i + 4]), tuple(values[i + 4 : i + 8])  # type: ignore[misc]  # four each
+                indexes += index(start), index(end - 1)
+        return _in_pairs(self._sides(indexes))
+
+    def _end_boxes(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Box, Box]]:
+        """For each span of characters the boxes of its first and last, in the page's own coordinates."""
+        index = self._index
+        return _in_pairs(self._sides([index(place) for start, end in spans for place in (start, end - 1)]))
 
     def _has_wide_gaps(self, lines: Sequence[Line]) -> bool:
         long = [line for line in lines if len(line.text) > 2 * PROSE_CHARACTERS]
@@ -273,11 +274,14 @@ class PageText:
                 gaps.append(Gap(left, right, start, end))
         return gaps
 
-    def _room(self, count: int) -> Room:
-        """Room for so many boxes, which the next call writes over."""
-        if self._boxes.count < count:
-            self._boxes = Room(2 * count)
-        return self._boxes
+    def _sides(self, indexes: Sequence[int]) -> list[float]:
+        """Left, top, right and bottom on the page of each of pdfium's characters, one after the other."""
+        if self._boxes.count < len(indexes):
+            self._boxes = Room(2 * len(indexes))
+        get, text_page = pdfium.FPDFText_GetLooseCharBox, self._text_page
+        for index, reference in zip(indexes, self._boxes.references, strict=False):
+            get(text_page, index, reference)
+        return self._boxes.values(len(indexes))
 
     def _shown(self, box: Box) -> Box:
         """From (left, top, right, bottom) on the page, y upwards, to the page as it is shown, y downwards."""
@@ -333,6 +337,11 @@ def _flatten(page: Any) -> None:
         # Flattening takes a page that inherits its box for 612 by 792 points.
         pdfium.FPDFPage_SetMediaBox(page, frame.left, frame.bottom, frame.right, frame.top)
     pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
+
+
+def _in_pairs(sides: Sequence[float]) -> Iterator[tuple[Box, Box]]:
+    for i in range(0, len(sides), 8):
+        yield tuple(sides[i : i + 4]), tuple(sides[i + 4 : i + 8])  # type: ignore[misc]  # four each
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
