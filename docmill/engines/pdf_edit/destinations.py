@@ -12,7 +12,7 @@ import pikepdf
 from pikepdf import Array, Dictionary, Name, NameTree, Object, Stream, String
 
 from docmill.engines.pdf_edit.copying import plain
-from docmill.engines.pdf_edit.name_trees import entries, new_name_tree
+from docmill.engines.pdf_edit.name_trees import entries, names_of, new_name_tree
 
 ObjGen = tuple[int, int]
 # Bookmarks deeper than this are dropped: a person's have a few levels, and a made one may nest without end.
@@ -141,10 +141,7 @@ class NamedDestinations:
         """Put them beside those that a document has."""
         mine = Destinations(pdf, ())
         if self._of_tree:
-            names = pdf.Root.get(Name.Names)
-            if not isinstance(names, Dictionary):
-                names = pdf.Root.Names = pdf.make_indirect(Dictionary())
-            names.Dests = new_name_tree(pdf, {**self._of_tree, **dict(mine.of_tree())})
+            names_of(pdf).Dests = new_name_tree(pdf, {**self._of_tree, **dict(mine.of_tree())})
         if self._of_dictionary:
             both = {**self._of_dictionary, **dict(mine.of_dictionary())}
             pdf.Root.Dests = pdf.make_indirect(Dictionary(both))

@@ -71,11 +71,7 @@ def _set_page(page: Object) -> None:
 def _copies(pdf: pikepdf.Pdf, source: pikepdf.Pdf, fields: Any) -> list[Object]:
     if not isinstance(fields, Array):
         return []
-    return [
-        pdf.copy_foreign(field if field.is_indirect else source.make_indirect(field))
-        for field in fields
-        if isinstance(field, Dictionary)
-    ]
+    return [copied(pdf, source, field) for field in fields if isinstance(field, Dictionary)]
 
 
 def _rename(fields: Iterable[Object], taken: set[str]) -> list[tuple[str, str]]:
@@ -107,7 +103,7 @@ def _bring_defaults(
     resources = theirs.get(Name.DR)
     if not isinstance(resources, Dictionary):
         return
-    brought = pdf.copy_foreign(resources if resources.is_indirect else source.make_indirect(resources))
+    brought = copied(pdf, source, resources)
     if not isinstance(form.get(Name.DR), Dictionary):
         form.DR = brought
         return

@@ -13,11 +13,12 @@ import pikepdf
 from pikepdf import Dictionary, Name, NameTree, Object, String
 
 from docmill.engines.pdf_edit.claims import drop_pdfa_claim, pdfa_claim
+from docmill.engines.pdf_edit.copying import copied
 from docmill.engines.pdf_edit.destinations import NamedDestinations
 from docmill.engines.pdf_edit.form_merging import append_form, field_names
 from docmill.engines.pdf_edit.forms import drop_xfa
 from docmill.engines.pdf_edit.labels import Label, plain_labels, read_labels, write_labels
-from docmill.engines.pdf_edit.name_trees import entries
+from docmill.engines.pdf_edit.name_trees import entries, names_of
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.outlines import append_bookmarks, copied_bookmarks
 from docmill.engines.pdf_edit.tags import append_tags
@@ -98,12 +99,7 @@ def _append_attachments(pdf: pikepdf.Pdf, source: pikepdf.Pdf) -> None:
     mine = attachments(pdf, create=True)
     assert mine is not None
     for name, specification in entries(theirs.obj):
-        mine[_unused(str(String(name)), mine)] = pdf.copy_foreign(pdf_indirect(source, specification))
-
-
-def pdf_indirect(pdf: pikepdf.Pdf, value: pikepdf.Object) -> pikepdf.Object:
-    """The value as an indirect object of its document, which is what can be copied to another."""
-    return value if value.is_indirect else pdf.make_indirect(value)
+        mine[_unused(str(String(name)), mine)] = copied(pdf, source, specification)
 
 
 def attachments(pdf: pikepdf.Pdf, *, create: bool = False) -> NameTree | None:
@@ -114,10 +110,8 @@ def attachments(pdf: pikepdf.Pdf, *, create: bool = False) -> NameTree | None:
         return NameTree(tree)
     if not create:
         return None
-    if not isinstance(names, Dictionary):
-        names = pdf.Root.Names = pdf.make_indirect(Dictionary())
     new = NameTree.new(pdf)
-    names.EmbeddedFiles = new.obj
+    names_of(pdf).EmbeddedFiles = new.obj
     return new
 
 

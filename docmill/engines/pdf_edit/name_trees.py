@@ -14,6 +14,14 @@ ObjGen = tuple[int, int]
 _LEAF = 64
 
 
+def names_of(pdf: pikepdf.Pdf) -> Object:
+    """The dictionary of a document's name trees (7.7.4), made where there is none."""
+    names = pdf.Root.get(Name.Names)
+    if not isinstance(names, Dictionary):
+        names = pdf.Root.Names = pdf.make_indirect(Dictionary())
+    return names
+
+
 def entries(tree: Any) -> Iterator[tuple[bytes, Any]]:
     """The names of a name tree, as they stand in the file, and what they name."""
     return ((bytes(key), value) for key, value in _pairs(tree, Name.Names) if isinstance(key, String))

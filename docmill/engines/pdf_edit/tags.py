@@ -12,6 +12,7 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, NumberTree, Object
 
+from docmill.engines.pdf_edit.copying import copied
 from docmill.engines.pdf_edit.name_trees import new_number_tree, numbered
 
 ObjGen = tuple[int, int]
@@ -44,7 +45,7 @@ def append_tags(pdf: pikepdf.Pdf, source: pikepdf.Pdf, new_pages: Iterable[Objec
     theirs = source.Root.get(Name.StructTreeRoot)
     if not isinstance(theirs, Dictionary):
         return
-    copy = pdf.copy_foreign(theirs if theirs.is_indirect else source.make_indirect(theirs))
+    copy = copied(pdf, source, theirs)
     root = pdf.Root.get(Name.StructTreeRoot)
     if not isinstance(root, Dictionary):
         root = pdf.Root.StructTreeRoot = pdf.make_indirect(
