@@ -8,10 +8,10 @@ from enum import Enum
 from mmap import mmap
 
 from docmill.errors import CorruptDocument
+from docmill.facts import METRES_PER_INCH
 
 Buffer = bytes | mmap
 
-_METRES_PER_INCH = 0.0254
 _FILE_HEADER = 14
 _CORE = 12  # the header of OS/2 1.x and Windows 2
 _OS2_V2 = frozenset({16, 64})
@@ -149,7 +149,7 @@ def _palette(data: Buffer, start: int, count: int, entry: int, pixels: int) -> b
 
 
 def _dpi(per_metre: int) -> float:
-    dpi = per_metre * _METRES_PER_INCH
+    dpi = per_metre * METRES_PER_INCH
     whole = round(dpi)
     # 300 dpi is stored as 11811 pixels a metre.
     return 0.0 if not 1 < dpi < 100_000 else float(whole) if abs(dpi - whole) < 0.02 else dpi

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
+METRES_PER_INCH = 0.0254
+
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:

@@ -9,7 +9,7 @@ from mmap import mmap
 
 from docmill.errors import CorruptDocument
 from docmill.exif import read_exif, xmp_orientation
-from docmill.facts import plausible_aspect
+from docmill.facts import METRES_PER_INCH, plausible_aspect
 
 Buffer = bytes | mmap
 
@@ -27,7 +27,6 @@ _COLORS = {
     RGB_ALPHA: "RGB and alpha",
 }
 _COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
-_METRES_PER_INCH = 0.0254
 # A profile is kilobytes, seldom megabytes; a bomb in iCCP must not take the memory of the whole job.
 _MAX_PROFILE = 16 << 20
 # Of texts only those are of interest that carry metadata of other formats, which are small.
@@ -196,10 +195,10 @@ def _density(body: bytes) -> tuple[int, int, bool]:
 
 def _dpi(per_metre: int) -> float:
     # 300 dpi is stored as 11811 pixels a metre, 299.9994: meant is the whole number.
-    dpi = per_metre * _METRES_PER_INCH
+    dpi = per_metre * METRES_PER_INCH
     if not 1 < dpi < 100_000:  # never meant
         return 0.0
-    return float(round(dpi)) if round(round(dpi) / _METRES_PER_INCH) == per_metre else dpi
+    return float(round(dpi)) if round(round(dpi) / METRES_PER_INCH) == per_metre else dpi
 
 
 def _transparency(body: bytes | None, color_type: int) -> bytes | None:

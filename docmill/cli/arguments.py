@@ -9,6 +9,8 @@ from dataclasses import fields
 from docmill.errors import EXIT_CODES, EXIT_DEFECT, EXIT_PIPE, EXIT_USAGE, EXIT_WITH_ERRORS
 from docmill.options import OPTION_NAMES, ConvertOptions, Group
 
+STANDARD_STREAM = "-"
+
 
 def add_convert_options(parser: argparse.ArgumentParser) -> None:
     """Add `--to`, and an argument for each option of `ConvertOptions`, in its group, from its declaration."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from docmill import pipeline, targets, wording
 from docmill.cleanup import clean_daily
-from docmill.cli.arguments import convert_options, password_reference
+from docmill.cli.arguments import STANDARD_STREAM, convert_options, password_reference
 from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
 from docmill.cli.main import error_line, overall_code, report
@@ -27,8 +27,6 @@ from docmill.formats import PDF
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
 from docmill.workspace import Workspace, make_folder
-
-STANDARD_STREAM = "-"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -147,12 +145,16 @@ def _report_all(
     return overall_code(codes)
 
 
+def _place(name: str) -> str:
+    return name if name == STANDARD_STREAM else from_root(name)
+
+
 @contextmanager
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[ConvertRequest]:
     """The request of the command line, standard input and output being files in it."""
     request = ConvertRequest(
-        sources=tuple(s if s == STANDARD_STREAM else from_root(s) for s in arguments.sources),
-        target=arguments.target if arguments.target == STANDARD_STREAM else from_root(arguments.target),
+        sources=tuple(map(_place, arguments.sources)),
+        target=_place(arguments.target),
         to=arguments.to,
         options=convert_options(arguments),
         overwrite=arguments.overwrite,

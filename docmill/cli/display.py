@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from docmill.cli.arguments import STANDARD_STREAM
 from docmill.cli.printable import printable
 from docmill.engines.base import Progress
 from docmill.errors import Phase
@@ -37,7 +38,7 @@ class Lines:
         self._target = target
 
     def stage(self, phase: Phase, message: str) -> None:
-        if phase is Phase.PUBLISH and self._target == "-":
+        if phase is Phase.PUBLISH and self._target == STANDARD_STREAM:
             message = "standard output"  # not the file in scratch that it comes from
         print(f"{phase}: {printable(message)}", file=sys.stderr, flush=True)
 

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 from docmill import targets
+from docmill.cli.arguments import STANDARD_STREAM
 from docmill.documents.cache import DocumentCache
 from docmill.documents.publish import publish
 from docmill.documents.uris import check_document_id, document_id_of
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     cache = DocumentCache(settings.cache_location, scratch=settings.scratch_dir)
     document = cache.get(document_id)
     with cache.open_local(document_id) as path:
-        if arguments.target == "-":
+        if arguments.target == STANDARD_STREAM:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()

@@ -7,7 +7,7 @@ import itertools
 import json
 
 from docmill import pipeline, wording
-from docmill.cli.arguments import password_reference
+from docmill.cli.arguments import STANDARD_STREAM, password_reference
 from docmill.cli.main import overall_code, report
 from docmill.cli.printable import printable
 from docmill.documents.model import LoadedDocument
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     codes = []
     for source in arguments.sources:
         work = Workspace(settings)
-        place = "/dev/stdin" if source == "-" else source
+        place = "/dev/stdin" if source == STANDARD_STREAM else source
         request = ConvertRequest(sources=(place,), password=password_reference(arguments))
         try:
             document = pipeline.begin_load(work, request)

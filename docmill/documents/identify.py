@@ -241,13 +241,9 @@ def _unknown(head: bytes, name: str) -> DocmillError:
     hint = "see `docmill formats` for what docmill reads"
     for magic, format in _broken_magics():
         if head.startswith(magic):
-            return CorruptDocument(
-                f"the file begins as {format.title} but cannot be read", hint="the file seems to be damaged"
-            )
+            return _broken(format)
     if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis", b"ftyphevc"):
-        return missing_extra(HEIC) or CorruptDocument(
-            "the file begins as HEIC but cannot be read", hint="the file seems to be damaged"
-        )
+        return missing_extra(HEIC) or _broken(HEIC)
     for magic, what in _OTHERS:
         if head.startswith(magic):
             return UnknownFormat(f"the content is {what}{claim}", hint=hint)
@@ -257,6 +253,12 @@ def _unknown(head: bytes, name: str) -> DocmillError:
         what = "HTML or XML" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else "text"
         return UnknownFormat(f"the content is {what}, no picture and no PDF{claim}", hint=hint)
     return UnknownFormat(f"the content is of no format that docmill knows{claim}", hint=hint)
+
+
+def _broken(format: Format) -> CorruptDocument:
+    return CorruptDocument(
+        f"the file begins as {format.title} but cannot be read", hint="the file seems to be damaged"
+    )
 
 
 def _broken_magics() -> tuple[tuple[bytes, Format], ...]:

@@ -208,8 +208,7 @@ class PictureFile:
             return b""
         with (
             suppress(CorruptDocument),  # where what can be decoded of a damaged file is asked for
-            self._path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            _mapped(self._path) as data,
         ):
             return read_jp2(data).icc_profile or b""
         return b""
@@ -217,7 +216,7 @@ class PictureFile:
     def _png_colors(self) -> tuple[tuple[bytes, bytes], ...]:
         if self._options.mime_type != PNG.mime_type:
             return ()
-        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with _mapped(self._path) as data:
             return color_chunks(data)
 
     def _keyed(self, image: Image.Image, wide: NDArray[np.uint16] | None) -> Image.Image:
@@ -227,13 +226,19 @@ class PictureFile:
             return image
         if wide is not None:
             return Wide(wide[:, :, :-1], "L" if wide.shape[2] == 2 else "RGB", wide[:, :, -1]).eight_bit()
-        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with _mapped(self._path) as data:
             return with_scaled_key(image, read_png_header(data))
 
     def _wide(self, image: Image.Image) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:
             return _wide_png(self._path)
         return wide_pnm(self._path, image)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 def _seek_directory(image: Any, directory: Directory, number: int) -> None:
@@ -270,7 +275,7 @@ def _is_empty(image: Image.Image) -> bool:
 
 def _wide_png(path: Path) -> NDArray[np.uint16] | None:
     """The samples of a PNG with 16 bit colour or alpha."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _mapped(path) as data:
         header = read_png_header(data)
         if header.bits != 16 or (header.channels == 1 and header.transparency is None):
             return None

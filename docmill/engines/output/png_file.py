@@ -13,7 +13,10 @@ import numpy as np
 from docmill.engines.deflate import Filter
 from docmill.engines.output import deflate
 from docmill.engines.output.page import Bytes, Color, PageImage, bytes_of
+from docmill.facts import METRES_PER_INCH
 from docmill.png import SIGNATURE
+
+_INCHES_A_METRE = 1 / METRES_PER_INCH
 
 _COLOR_TYPES = {
     (Color.GRAY, False): 0,
@@ -22,7 +25,6 @@ _COLOR_TYPES = {
     (Color.GRAY, True): 4,
     (Color.RGB, True): 6,
 }
-_INCHES_A_METRE = 1 / 0.0254
 # Paeth costs colour more time than it saves bytes.
 _FILTERS_GRAY = (Filter.NONE, Filter.UP, Filter.PAETH)
 _FILTERS_RGB = (Filter.NONE, Filter.SUB, Filter.UP, Filter.AVERAGE)
