@@ -25,7 +25,8 @@ from docmill.errors import CorruptDocument
 
 T = TypeVar("T")
 
-_LINE = re.compile(rf"[^\r\n{BREAK}]+{BREAK}?|{BREAK}")
+# A line without the white around it; a hyphen at which a word breaks ends it.
+_LINE = re.compile(rf"[^\s{BREAK}](?:[^\r\n{BREAK}]*(?:{BREAK}|[^\s{BREAK}]))?|{BREAK}")
 _WORD = re.compile(r"\S+")
 _SPACES = re.compile(r"(?<=\S)\s+(?=\S)")
 _WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
@@ -346,13 +347,8 @@ def _in_pairs(sides: Sequence[float]) -> Iterator[tuple[Box, Box]]:
 
 def _spans(text: str) -> list[tuple[int, int]]:
     """Where each line of a text begins and ends, without the white around it."""
-    return [_trimmed(match) for match in _LINE.finditer(text) if not match[0].isspace()]
+    return [match.span() for match in _LINE.finditer(text)]
 
 
 def _sample(lines: Sequence[T]) -> Sequence[T]:
     return lines[:: max(1, len(lines) // _SAMPLE)][:_SAMPLE]
-
-
-def _trimmed(match: re.Match[str]) -> tuple[int, int]:
-    text = match[0]
-    return match.start() + len(text) - len(text.lstrip()), match.start() + len(text.rstrip())
