@@ -13,6 +13,7 @@ from typing import Any
 from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
 from docmill.errors import DocmillError, EngineFailed, InvalidJobData, JobAborted
+from docmill.garbage import none_while_loading
 from docmill.jobs.server import prefect_api
 from docmill.pipeline import Observer
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -40,12 +41,13 @@ def convert_with_prefect(
             print(f"docmill: {message}", file=sys.stderr, flush=True)
 
     with prefect_api(settings, say) as wait_until_ready:
-        from docmill.flows.convert import convert_document
-        from docmill.jobs.background import BackgroundLoop
-        from docmill.jobs.failures import patient_client, prefect_failures
-        from docmill.jobs.submission import check_text
-        from docmill.jobs.watch import AbortReason, stop_all_jobs
-        from docmill.tasks.reporting import current_observer
+        with none_while_loading():
+            from docmill.flows.convert import convert_document
+            from docmill.jobs.background import BackgroundLoop
+            from docmill.jobs.failures import patient_client, prefect_failures
+            from docmill.jobs.submission import check_text
+            from docmill.jobs.watch import AbortReason, stop_all_jobs
+            from docmill.tasks.reporting import current_observer
 
         wait_until_ready()
 

@@ -22,6 +22,7 @@ from docmill.errors import (
     InvalidJobData,
     PrefectUnavailable,
 )
+from docmill.garbage import none_while_loading
 from docmill.jobs.local import DataLock
 from docmill.jobs.server import use_running_api
 from docmill.jobs.tokens import no_such_job
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 def job_runner(settings: Settings) -> Iterator[StatusJobDataRunner]:
     """The runner for the Prefect server that is set up or runs here; raises `PrefectUnavailable`."""
     find_api(settings)
-    from docmill.jobs.runner import StatusJobDataRunner
+    with none_while_loading():
+        from docmill.jobs.runner import StatusJobDataRunner
 
     with StatusJobDataRunner(settings) as runner:
         yield runner

@@ -45,7 +45,7 @@ T = TypeVar("T")
 class EmbeddedRunner(StatusJobDataRunner):
     """A runner that runs its jobs itself, in the background of this process.
 
-    Without a Prefect server set up, and no `docmill up` on the same data folder, it starts one (8 to 16
+    Without a Prefect server set up, and no `docmill up` on the same data folder, it starts one (2 to 7
     seconds, on `with` or the first call; `async with` and the awaitable calls do not block meanwhile) on a
     database in docmill's data folder and ends it with itself; with one, the jobs are there for all to see. At
     most `limit` jobs run at a time, the others wait in this process. At the end, jobs that are not finished

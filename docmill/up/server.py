@@ -5,10 +5,11 @@ Settings come by environment. The modules (4 s) are imported while the database 
 
 from __future__ import annotations
 
-import gc
 import socket
 import sys
 import time
+
+from docmill.garbage import collect_seldom
 
 DATABASE_SECONDS = 120.0
 # Patience with a busy database. Events of task runs stored in bulk, a second late at most: one by one, as is
@@ -31,10 +32,11 @@ SETTINGS = {
 def main(port: int, database_socket: str | None = None) -> None:
     """Serve on 127.0.0.1 until SIGTERM."""
     import uvicorn
-    from prefect.server.api.server import create_app
 
-    app = create_app(final=True)
-    _collect_garbage_seldom()
+    from docmill.jobs.prefect_app import prefect_app
+
+    app = prefect_app()
+    collect_seldom()
     if database_socket:
         _wait_for(database_socket)
     uvicorn.run(
@@ -46,13 +48,6 @@ def main(port: int, database_socket: str | None = None) -> None:
         log_level="warning",
         timeout_graceful_shutdown=3,
     )
-
-
-def _collect_garbage_seldom() -> None:
-    """The modules are there to stay, and a request leaves thousands of objects, few of them in cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _wait_for(path: str) -> None:

@@ -9,15 +9,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 from docmill.errors import PrefectUnavailable
+from docmill.garbage import none_while_loading
 
 
 def main(name: str, pool: str, limit: str | None = None) -> None:
     """Poll the pool for jobs and run them, until SIGTERM."""
-    import asyncio
+    # The modules (2 s) are imported while the server starts.
+    with none_while_loading():
+        import asyncio
 
-    # The modules (3 s) are imported while the server starts.
-    from docmill.deployments.deploy import wait_for_api, wait_for_pool
-    from docmill.worker import DocmillWorker
+        from docmill.deployments.deploy import wait_for_api, wait_for_pool
+        from docmill.worker import DocmillWorker
 
     try:
         wait_for_api()

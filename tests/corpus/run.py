@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import shutil
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +20,10 @@ from docmill.pipeline import convert_document
 from docmill.request import ConvertRequest
 from docmill.settings import Settings
 from tests.corpus.score import Score, Verdict, score
+
+# What the reference decoders may take for a file: one PDF of a public corpus takes pdfium 24 GB.
+SCORE_BYTES = 6 << 30
+SCORE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Runner:
     def _score(self, file: Path, output: Path | None) -> Score:
         for _ in range(2):
             try:
-                return self._scorers.submit(score, file, output).result()
+                return self._scorers.submit(_bounded_score, file, output).result()
             except BrokenProcessPool:
                 with self._lock:
                     self._scorers = self._pool()
@@ -109,6 +115,16 @@ class Runner:
     @staticmethod
     def _pool() -> ProcessPoolExecutor:
         return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _bounded_score(source: Path, output: Path | None) -> Score:
+    """In a process that ends where the reference decoder takes too long or too much memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (SCORE_BYTES, SCORE_BYTES))
+    signal.alarm(SCORE_SECONDS)
+    try:
+        return score(source, output)
+    finally:
+        signal.alarm(0)
 
 
 def _left_over(folder: Path, target: Path | None) -> Path | None:

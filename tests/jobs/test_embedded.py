@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from servers import DRILL
 from support import check_pdf
@@ -164,3 +166,22 @@ def test_the_server_outlives_the_thread_that_started_it(tmp_path):
         assert answers(f"{server.url}/health")
     finally:
         server.stop()
+
+
+def test_requests_that_come_at_once_wait_for_sqlite_s_lock(tmp_path):
+    """Each is a transaction that reads and then writes; refused, its client would sleep for two seconds."""
+    server = EmbeddedServer(tmp_path)
+    server.start()
+    try:
+        with httpx.Client(base_url=server.wait_until_ready(), timeout=60) as client:
+            flow = client.post("/flows/", json={"name": "drill"}).json()["id"]
+            run = client.post("/flow_runs/", json={"flow_id": flow}).json()["id"]
+
+            def label(number: int) -> int:
+                return client.patch(f"/flow_runs/{run}/labels", json={"n": number}).status_code
+
+            with ThreadPoolExecutor(8) as pool:
+                statuses = list(pool.map(label, range(100)))
+    finally:
+        server.stop()
+    assert statuses == [204] * 100
