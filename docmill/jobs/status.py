@@ -23,6 +23,8 @@ E = TypeVar("E", bound=IntEnum)
 # Names that docmill gives to Prefect's states, where the type alone does not say enough.
 PUBLISHING = "Publishing"
 WITH_ERRORS = "WithErrors"
+# Of a job whose process died in the state Publishing.
+MAY_BE_IN_PLACE = "it was publishing, so its output may be in place"
 JOB_ABORTED = "Job aborted"
 LATE = "late by"
 """How the message of a job begins for which no worker is free."""
@@ -180,7 +182,8 @@ def _failure(run: FlowRun, kind: str, labels: JobLabels) -> str:
     if kind == "FAILED" and labels.error and labels.error.get("message"):
         return str(error_from_dict(labels.error))
     if kind == "CRASHED":
-        where = f" while {_running(labels.progress)}" if labels.progress else ""
+        told = not labels.progress or message.endswith(MAY_BE_IN_PLACE)
+        where = "" if told else f" while {_running(labels.progress)}"
         return (message or "the process that ran the job is gone") + where
     return message.removeprefix(_NO_PARAMETERS).removeprefix(f"{InvalidJobData.code}: ") or "failed"
 

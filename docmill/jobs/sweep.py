@@ -34,7 +34,7 @@ from docmill.jobs.claim import again
 from docmill.jobs.labels import JobLabels
 from docmill.jobs.names import FLOW_NAMES
 from docmill.jobs.report import Patience
-from docmill.jobs.status import PUBLISHING, WITH_ERRORS
+from docmill.jobs.status import MAY_BE_IN_PLACE, PUBLISHING, WITH_ERRORS
 from docmill.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -186,13 +186,11 @@ async def judge(client: PrefectClient, run: FlowRun, gone: str, *, reruns: bool)
     outcome = JobLabels.read(run.labels or {}).outcome
     if claimed and outcome and not any(state.is_completed() for state in states):
         return Completed(name=WITH_ERRORS if outcome.failed_pages else None, message=f"done; {gone}")
-    if run.state_type is StateType.CANCELLING:
-        if claimed:
-            return Crashed(message=f"{gone}; it was publishing, so its output may be in place")
+    if run.state_type is StateType.CANCELLING and not claimed:
         return Cancelled(message=f"aborted; {gone}")
-    if reruns and await _reruns_left(client, run, states):
+    if run.state_type is not StateType.CANCELLING and reruns and await _reruns_left(client, run, states):
         return AwaitingRetry(scheduled_time=datetime.now(UTC) + RERUN_DELAY, message=gone)
-    return Crashed(message=gone)
+    return Crashed(message=f"{gone}; {MAY_BE_IN_PLACE}" if claimed else gone)
 
 
 def _has_claimed(states: list[State[Any]]) -> bool:

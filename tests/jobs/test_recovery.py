@@ -30,7 +30,7 @@ from docmill.jobs.report import JobReporter, Patience
 from docmill.jobs.runner import StatusJobDataRunner
 from docmill.jobs.running import RunningJob
 from docmill.jobs.status import status_from_run
-from docmill.jobs.sweep import Sweeper, sweep_once
+from docmill.jobs.sweep import Sweeper, recover, sweep_once
 from docmill.jobs.watch import AbortEvent, AbortReason
 from docmill.request import ConvertOutcome
 
@@ -390,6 +390,19 @@ def test_an_aborted_job_that_died_past_its_claim_is_not_told_cancelled(jobs, dri
     else:
         gone = "the process that ran it is gone; it was publishing, so its output may be in place"
         assert told == (JobStatus.ABORTED, (gone,))
+
+
+def test_of_a_job_that_died_past_its_claim_it_is_told_that_its_output_may_be_there(jobs, drill):
+    async def scenario():
+        async with get_client() as client:
+            run, ownership, _ = await begin(client, jobs, drill)
+            await ownership.claim_publication()
+            assert await recover(client, await client.read_flow_run(run.id), reruns=False)
+            return run.labels["docmill.user"], run.labels["docmill.job"]
+
+    status = jobs.runner.query_convert_job_status(*asyncio.run(scenario()))
+    gone = "the process that ran it is gone; it was publishing, so its output may be in place"
+    assert (status.job_status, status.error_messages) == (JobStatus.ABORTED, (gone,))
 
 
 def test_who_waits_for_an_aborted_job_ends_it_where_nobody_else_does(jobs, drill):
