@@ -74,7 +74,8 @@ class Settings:
     engine_wall_seconds: float = _setting(2 * HOUR, "the longest that an engine may run", "time")
     engine_workers: int = _setting(
         lambda: max(1, min(4, len(os.sched_getaffinity(0)))),
-        "processes or threads that an engine may use for one document",
+        "processes or threads that an engine may use for one document, and documents that a command "
+        "converts at once",
         "count",
     )
     verify: str = _setting(

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,19 +19,22 @@ from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
 from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.printable import printable
+from docmill.cli.sidebyside import Result, Results, Threads, at_once, side_by_side
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits
 from docmill.documents.uris import document_id_of, from_root, is_hidden, parse_location
 from docmill.errors import EXIT_WITH_ERRORS, DocmillError, InvalidJobData
 from docmill.formats import PDF
-from docmill.request import ConvertOutcome, ConvertRequest
+from docmill.pipeline import Observer
+from docmill.processes import Abort
+from docmill.request import ConvertRequest
 from docmill.settings import Settings
 from docmill.workspace import Workspace, make_folder
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert each source into a folder, where one that fails does not stop the others; or merge them into a
-    PDF."""
+    """Convert each source into a folder, several at once, where one that fails does not stop the others; or
+    merge them into a PDF."""
     settings = Settings.from_env()
     if arguments.target == STANDARD_STREAM and len(arguments.sources) > 1:
         raise InvalidJobData("several sources cannot go to standard output", hint="name a file or folder")
@@ -44,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             from docmill.cli.flowrun import convert_with_prefect
 
             results = convert_with_prefect(arguments, requests, settings, interrupts)
-        code = _report_all(arguments, requests, results)
+        with closing(results):
+            code = _report_all(arguments, results, several=len(requests) > 1)
     interrupts.release()
     with suppress(KeyboardInterrupt):  # all is done
         clean_daily(settings)
@@ -104,31 +108,45 @@ def _direct(
     requests: list[ConvertRequest],
     settings: Settings,
     interrupts: Interrupts,
-) -> Iterator[ConvertOutcome | DocmillError]:
+) -> Results:
+    if len(requests) == 1:
+        # In this thread, where an interrupt ends at once whatever it waits for.
+        yield requests[0], _alone(arguments, requests[0], settings, interrupts)
+        return
+    abort = Abort()
+    threads = Threads(at_once(settings))
+
+    def convert(request: ConvertRequest, observer: Observer) -> Result:
+        try:
+            pipeline.refuse_aborted(abort)
+            return pipeline.convert_document(request, settings, observer=observer, abort=abort)
+        except DocmillError as error:
+            return error
+
+    yield from side_by_side(
+        arguments,
+        requests,
+        start=lambda request, observer: threads.call(lambda: convert(request, observer)),
+        stop=abort.set,
+        interrupts=interrupts,
+    )
+
+
+def _alone(
+    arguments: argparse.Namespace, request: ConvertRequest, settings: Settings, interrupts: Interrupts
+) -> Result:
     # What goes to standard output is still to be copied there, which may take as long as its reader likes.
     hold = (lambda: None) if arguments.target == STANDARD_STREAM else interrupts.hold
-    for request in requests:
-        if interrupts.release():
-            raise KeyboardInterrupt
-        with display_for(arguments) as display:
-            try:
-                result: ConvertOutcome | DocmillError = pipeline.convert_document(
-                    request, settings, observer=display, before_commit=hold
-                )
-            except DocmillError as error:
-                result = error
-        yield result
+    with display_for(arguments) as display:
+        try:
+            return pipeline.convert_document(request, settings, observer=display, before_commit=hold)
+        except DocmillError as error:
+            return error
 
 
-def _report_all(
-    arguments: argparse.Namespace,
-    requests: Sequence[ConvertRequest],
-    results: Iterator[ConvertOutcome | DocmillError],
-) -> int:
+def _report_all(arguments: argparse.Namespace, results: Results, *, several: bool) -> int:
     codes = []
-    several = len(requests) > 1
-    # The results first: they end in order only when they are asked for one more.
-    for result, request in zip(results, requests, strict=False):
+    for request, result in results:
         source = request.sources[0] if several else ""
         if isinstance(result, DocmillError):
             codes.append(report(result, arguments, source))

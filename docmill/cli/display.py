@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,33 @@ def display_for(arguments: argparse.Namespace) -> Iterator[Observer]:
             bar.close()
     else:
         yield Lines(arguments.target)
+
+
+class InTurn:
+    """Keeps what it is told of a job until that job's turn comes, and passes it on from then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: list[tuple[Phase, str]] = []
+        self._display: Observer | None = None
+
+    def begin(self, display: Observer) -> None:
+        """It is the job's turn to be shown."""
+        with self._lock:
+            for phase, message in self._kept:
+                display.stage(phase, message)
+            self._display = display
+
+    def stage(self, phase: Phase, message: str) -> None:
+        with self._lock:
+            if self._display:
+                self._display.stage(phase, message)
+            else:
+                self._kept.append((phase, message))
+
+    def progress(self, progress: Progress) -> None:
+        if self._display:
+            self._display.progress(progress)
 
 
 class Lines:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from typing import Any
+from collections.abc import Sequence
 
-from docmill.cli.display import display_for
 from docmill.cli.interrupts import Interrupts
+from docmill.cli.sidebyside import Result, Results, at_once, side_by_side
 from docmill.errors import DocmillError, EngineFailed, InvalidJobData, JobAborted
 from docmill.garbage import none_while_loading
 from docmill.jobs.server import prefect_api
@@ -19,17 +17,15 @@ from docmill.pipeline import Observer
 from docmill.request import ConvertOutcome, ConvertRequest
 from docmill.settings import Settings
 
-#: How long an interrupted flow run may take to end: its engine is killed after the settings' abort grace.
-STOP_SECONDS = 15.0
-
 
 def convert_with_prefect(
     arguments: argparse.Namespace,
     requests: Sequence[ConvertRequest],
     settings: Settings,
     interrupts: Interrupts,
-) -> Iterator[ConvertOutcome | DocmillError]:
-    """Run each request as a flow run of `docmill.flows.convert`, on the Prefect API that is set up."""
+) -> Results:
+    """Run the requests, several at once, as flow runs of `docmill.flows.convert` on the Prefect API that is
+    set up."""
     if not arguments.verbose:
         # The command tells its stages itself; the run's own log goes to Prefect and its UI all the same.
         os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_LEVEL", "INFO")
@@ -51,53 +47,45 @@ def convert_with_prefect(
 
         wait_until_ready()
 
-        async def run(request: ConvertRequest, observer: Observer) -> ConvertOutcome | DocmillError:
-            current_observer.set(observer)
-            try:
-                check_text(request.to_dict())
-            except InvalidJobData as error:
-                return error
-            with prefect_failures():
-                state = await convert_document(request, return_state=True)
-            result = await state.aresult(raise_on_failure=False)
+        slots = asyncio.Semaphore(at_once(settings))
+        stopping = asyncio.Event()
+
+        async def run(request: ConvertRequest, observer: Observer) -> Result:
+            async with slots:
+                if stopping.is_set():
+                    return JobAborted("stopped")
+                current_observer.set(observer)
+                try:
+                    check_text(request.to_dict())
+                except InvalidJobData as error:
+                    return error
+                with prefect_failures():
+                    state = await convert_document(request, return_state=True)
+                result = await state.aresult(raise_on_failure=False)
             if isinstance(result, ConvertOutcome | DocmillError):
                 return result
             if state.is_cancelled():
                 return JobAborted("the job was aborted")
             return EngineFailed(f"the flow run ended {state.name}: {state.message}")
 
-        async def stop() -> None:
-            stop_all_jobs(AbortReason.ABORTED)
+        async def stop_all() -> None:
+            stopping.set()
+            # Again and again, since a run that only just starts is not watched yet.
+            while True:
+                stop_all_jobs(AbortReason.ABORTED)
+                await asyncio.sleep(0.1)
 
         # In a thread of its own: Prefect would take SIGTERM for itself and leave the run crashed.
         with patient_client():
             background = BackgroundLoop("docmill-convert")
         try:
-            for request in requests:
-                if interrupts.release():
-                    raise KeyboardInterrupt
-                with display_for(arguments) as display:
-                    future = background.call(run(request, display))
-                    interrupted = _wait(future, lambda: background.call(stop()).result())
-                result = future.result(timeout=0) if future.done() else JobAborted("stopped")
-                if interrupted and (request is not requests[-1] or not isinstance(result, ConvertOutcome)):
-                    raise KeyboardInterrupt
-                # What is still to be done tells Prefect how it came out.
-                interrupts.hold()
-                yield result
+            # Interrupts are held until all is over, and what is still to be done then tells Prefect of it.
+            yield from side_by_side(
+                arguments,
+                requests,
+                start=lambda request, observer: background.call(run(request, observer)),
+                stop=lambda: background.call(stop_all()),
+                interrupts=interrupts,
+            )
         finally:
             background.stop()
-
-
-def _wait(future: Future[Any], stop: Callable[[], None]) -> bool:
-    """Wait for a flow run to end; at Ctrl-C abort it and wait for that, and return True."""
-    try:
-        wait([future])
-        return False
-    except KeyboardInterrupt:
-        deadline = time.monotonic() + STOP_SECONDS
-        while not future.done() and time.monotonic() < deadline:
-            # Again and again, since a run that only just starts is not watched yet.
-            stop()
-            wait([future], timeout=0.1)
-        return True

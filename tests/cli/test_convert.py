@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -77,6 +78,35 @@ def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill
     assert result.err.count("docmill:") == 1
     assert "bad.tif: " in result.err
     assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
+
+
+def test_sources_side_by_side_are_told_as_one_after_the_other(docmill):
+    names = []
+    for number, (side, name) in enumerate([(2000, "a.png"), (20, "b.png"), (0, "c.png"), (1500, "d.png")]):
+        names.append(name)
+        if side:
+            Image.effect_noise((side, side + number), 60).save(docmill.folder / name)
+    made = {}
+    for workers in ("1", "3"):
+        result = docmill(
+            "convert",
+            *names,
+            "out/",
+            "--to",
+            "tiff",
+            "--direct",
+            "--overwrite",
+            DOCMILL_ENGINE_WORKERS=workers,
+        )
+        assert result.code == 3
+        lines = re.sub(r"cached as \w+|\d+\.\d s", "", result.err)
+        made[lines] = [path.read_bytes() for path in sorted((docmill.folder / "out").iterdir())]
+        assert len(made[lines]) == 3
+    assert len(made) == 1, made.keys()
+    assert (
+        lines.index("load: a.png") < lines.index("load: b.png") < lines.index("c.png'") < lines.index("d.png")
+    )
+    assert not docmill.leftovers()
 
 
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])

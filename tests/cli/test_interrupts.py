@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +71,64 @@ def test_a_job_whose_output_is_in_place_is_done(run, interrupted_commit, tmp_pat
         interrupt()
 
 
-def test_of_several_sources_the_next_is_not_begun(run, interrupted_commit, tmp_path):
+def test_of_several_sources_the_next_is_not_begun(run, interrupted_commit, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCMILL_ENGINE_WORKERS", "1")
     with pytest.raises(KeyboardInterrupt):
         run("a.png", "b.png", "out/", "--to", "pdf")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
+
+
+def test_of_sources_side_by_side_the_one_in_place_is_told_and_the_other_leaves_nothing(
+    run, monkeypatch, tmp_path, capfd
+):
+    monkeypatch.setenv("DOCMILL_ENGINE_WORKERS", "2")
+    committed = threading.Event()
+
+    def stage(work: Any, request: ConvertRequest, *others: Any) -> Any:
+        staged = publication.stage(work, request, *others)
+        if request.sources[0].endswith("a.png"):
+            assert committed.wait(60)
+            interrupt()
+            time.sleep(0.5)  # it is for the main thread
+        return staged
+
+    def commit(*arguments: Any) -> Any:
+        outcome = publication.commit(*arguments)
+        committed.set()
+        return outcome
+
+    monkeypatch.setattr(pipeline, "stage", stage)
+    monkeypatch.setattr(pipeline, "commit", commit)
+    with pytest.raises(KeyboardInterrupt):
+        run("a.png", "b.png", "out/", "--to", "pdf", "--json")
+    (told,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert told["source"].endswith("b.png")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.pdf"]
+    assert not list((tmp_path / "scratch").iterdir())
+    with pytest.raises(KeyboardInterrupt):  # as before
+        interrupt()
+
+
+def test_whose_reader_goes_away_the_other_conversions_are_stopped(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCMILL_ENGINE_WORKERS", "2")
+    gone, held = threading.Event(), threading.Event()
+
+    def stage(work: Any, request: ConvertRequest, *others: Any) -> Any:
+        staged = publication.stage(work, request, *others)
+        if request.sources[0].endswith("b.png"):
+            held.set()
+            assert gone.wait(60)
+        return staged
+
+    def unread(*arguments: Any, **options: Any) -> None:
+        assert held.wait(60)
+        threading.Timer(0.2, gone.set).start()
+        raise BrokenPipeError
+
+    monkeypatch.setattr(pipeline, "stage", stage)
+    monkeypatch.setattr(convert, "print", unread, raising=False)
+    with pytest.raises(BrokenPipeError):
+        run("a.png", "b.png", "out/", "--to", "pdf", "--json")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
 
 
@@ -120,7 +177,8 @@ def test_a_flow_run_that_is_done_is_done(run_interrupted_as_flow_runs, tmp_path,
     assert (tmp_path / "a.pdf").exists()
 
 
-def test_of_several_flow_runs_the_next_is_not_begun(run_interrupted_as_flow_runs, tmp_path):
+def test_of_several_flow_runs_the_next_is_not_begun(run_interrupted_as_flow_runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCMILL_ENGINE_WORKERS", "1")
     with pytest.raises(KeyboardInterrupt):
         run_interrupted_as_flow_runs("a.png", "b.png", "out/", "--to", "pdf", late=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.pdf"]
