@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from docmill.cli.arguments import add_convert_options, add_password, exit_codes
 from docmill.cli.jobparser import add_job_commands
@@ -25,6 +25,38 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, self.prog, self.format_usage())
 
 
+class Command(Parser):
+    """The parser of one command, which takes options also between SOURCE and TARGET, as people type them."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._inside:  # as the call below comes here
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            # What follows `--` is no option, which that call forgets: NUL is in no argument.
+            end = args.index("--") if "--" in args else len(args)
+            plain = [_NO_OPTION + word for word in args[end + 1 :]]
+            options, unknown = self.parse_known_intermixed_args([*args[:end], *plain], namespace)
+        finally:
+            self._inside = False
+        if unknown:
+            # Here, where the usage that is shown is this command's.
+            self.error(f"unrecognized arguments: {' '.join(map(_word, unknown))}")
+        for name, value in vars(options).items():
+            if isinstance(value, str | list):
+                setattr(options, name, _word(value) if isinstance(value, str) else [*map(_word, value)])
+        return options, []
+
+
+_NO_OPTION = "\0"
+
+
+def _word(word: str) -> str:
+    return word.removeprefix(_NO_OPTION)
+
+
 DESCRIPTION = "Convert documents in batches, as jobs that Prefect runs and shows."
 
 
@@ -38,7 +70,9 @@ def build_parser(version: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"docmill {version}")
     parser.set_defaults(command=None, verbose=0)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", parser_class=Command
+    )
 
     def command(name: str, module: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(

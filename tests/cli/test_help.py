@@ -10,6 +10,7 @@ from dataclasses import fields
 import pytest
 
 from docmill.cli import formats
+from docmill.cli.parser import UsageError, build_parser
 from docmill.engines.registry import plan_route
 from docmill.errors import EXIT_CODES, MissingExtra
 from docmill.formats import PDF, Target
@@ -42,6 +43,32 @@ def test_the_options_of_a_conversion_are_listed_by_what_they_are_about(docmill):
 def test_wrong_usage_exits_with_2(docmill):
     assert docmill("convert", "only-one").code == 2
     assert docmill("fly").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sources", "target"),
+    [
+        ("convert a b --to pdf out/", ["a", "b"], "out/"),
+        ("convert a --to pdf b --direct out/", ["a", "b"], "out/"),
+        ("convert --direct -- -dash --to", ["-dash"], "--to"),
+        ("convert a --to pdf -- -b out", ["a", "-b"], "out"),
+        ("run a --to pdf out", "a", "out"),
+        ("run a --to pdf", "a", None),
+        ("get a --overwrite out", "a", "out"),
+        ("info a --json b", ["a", "b"], None),
+    ],
+)
+def test_options_may_stand_between_sources_and_target(words, sources, target):
+    options = vars(build_parser("").parse_args(words.split()))
+    assert next(options[name] for name in ("sources", "source", "document") if name in options) == sources
+    assert options.get("target") == target
+
+
+def test_a_word_too_many_is_told_with_the_usage_of_its_command():
+    for words in ("run a b -- -c", "status a --user b --nonsense"):
+        with pytest.raises(UsageError, match=r"unrecognized arguments: (-c|--nonsense)$") as told:
+            build_parser("").parse_args(words.split())
+        assert told.value.usage.startswith(f"usage: docmill {words.split()[0]} ")
 
 
 def test_no_command_shows_the_help(docmill):
