@@ -70,7 +70,8 @@ def exit_codes() -> str:
         "    0  done",
         f"  {EXIT_DEFECT:>3}  a defect of docmill",
         f"  {EXIT_USAGE:>3}  wrong usage",
-        f"  {EXIT_WITH_ERRORS:>3}  done with errors: a page, or some of several sources, failed",
+        f"  {EXIT_WITH_ERRORS:>3}  done with errors: a page, or some of several sources, failed; where all",
+        "       of them failed, the code is that of the first",
     ]
     for error, code in EXIT_CODES.items():
         if code != EXIT_USAGE:

@@ -113,10 +113,11 @@ def _report_usage(error: UsageError, arguments: Sequence[str]) -> int:
 
 
 def overall_code(codes: Sequence[int]) -> int:
-    """The exit code of a command that did one thing or several: with several, done or done with errors."""
+    """The exit code of a command that did one thing or several: with several, done or done with errors; where
+    nothing of it was done, that of the first failure."""
     if len(codes) == 1 or not any(codes):
         return codes[0]
-    return EXIT_WITH_ERRORS
+    return EXIT_WITH_ERRORS if {0, EXIT_WITH_ERRORS} & set(codes) else codes[0]
 
 
 def error_line(error: DocmillError | str, source: str = "") -> str:

@@ -80,6 +80,15 @@ def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill
     assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
 
 
+@pytest.mark.parametrize("command", [["info"], ["convert", "--direct", "--to", "pdf", "out/"]])
+def test_where_all_of_several_sources_failed_the_code_is_that_of_the_first(docmill, command):
+    (docmill.folder / "text.tif").write_bytes(b"This is a letter, not a picture.\n")
+    (name, *options) = command
+    result = docmill(name, "missing.tif", "text.tif", *options)
+    assert result.code == EXIT_CODES[SourceNotFound]
+    assert len(result.err.splitlines()) == 2
+
+
 def test_sources_side_by_side_are_told_as_one_after_the_other(docmill):
     names = []
     for number, (side, name) in enumerate([(2000, "a.png"), (20, "b.png"), (0, "c.png"), (1500, "d.png")]):
