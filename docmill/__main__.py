@@ -12,6 +12,9 @@ def main() -> int:
     _end_at_interrupts()
     _open_closed_streams()
     from docmill.cli.main import main as run
+    from docmill.cli.streams import unfailing
+
+    sys.stderr = unfailing(sys.stderr)
 
     try:
         code = run()
@@ -38,7 +41,7 @@ def _open_closed_streams() -> None:
             if fd != number:
                 os.dup2(fd, number)
                 os.close(fd)
-            setattr(sys, name, open(number, mode))  # noqa: PTH123, SIM115 (a descriptor, for good)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (a descriptor, for good)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
 import io
 import json
@@ -19,6 +18,7 @@ from docmill import __version__
 from docmill.cli.interrupts import heed_interrupts
 from docmill.cli.parser import UsageError, build_parser
 from docmill.cli.printable import printable
+from docmill.cli.streams import NO_ROOM
 from docmill.errors import (
     EXIT_CODES,
     EXIT_DEFECT,
@@ -34,7 +34,6 @@ from docmill.options import OPTION_NAMES
 
 #: Commands whose first work is in the sandbox: its server starts while they import what they need.
 WARM = frozenset({"convert", "info"})
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,26 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As standard error has it: names of files need not be of the terminal's encoding, or of any.
         sys.stdout.reconfigure(errors="backslashreplace")
+    options = argparse.Namespace(verbose=0)
     try:
-        options = parser.parse_args(arguments)
-    except UsageError as error:
-        return _report_usage(error, arguments)
-    if options.command is None:
-        parser.print_help()
-        sys.stdout.flush()
-        return 0
-    if options.module in WARM:
-        from docmill import sandbox
+        parser.parse_args(arguments, options)
+        if options.command is None:
+            parser.print_help()
+            return 0
+        if options.module in WARM:
+            from docmill import sandbox
 
-        sandbox.warm(fork=True, converts=options.module == "convert")
-    _log_to_stderr(options.verbose)
-    _provide_home()
-    try:
+            sandbox.warm(fork=True, converts=options.module == "convert")
+        _log_to_stderr(options.verbose)
+        _provide_home()
         heed_interrupts()
         command = importlib.import_module(f"docmill.cli.{options.module}")
         code = int(command.run(options))
         sys.stdout.flush()
         return code
+    except UsageError as error:
+        return _report_usage(error, arguments)
     except DocmillError as error:
         return report(error, options)
     except KeyboardInterrupt:
@@ -146,7 +144,7 @@ def _output_failure(error: Exception) -> DocmillError | None:
 
     Files are written where their errors are translated, and a failure there names its file.
     """
-    if not isinstance(error, OSError) or error.errno not in _NO_ROOM or error.filename is not None:
+    if not isinstance(error, OSError) or error.errno not in NO_ROOM or error.filename is not None:
         return None
     return DestinationFull("cannot write standard output: no space is left", hint="free some space")
 

@@ -24,6 +24,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.prog, self.format_usage())
 
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, but where standard output takes nothing, that is an error as with any output."""
+        print(self.format_help(), end="", file=file, flush=True)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *values: object) -> None:
+        print(self.const, flush=True)
+        parser.exit()
+
 
 class Command(Parser):
     """The parser of one command, which takes options also between SOURCE and TARGET, as people type them."""
@@ -68,7 +78,8 @@ def build_parser(version: str) -> argparse.ArgumentParser:
         epilog=exit_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"docmill {version}")
+    told = f"docmill {version}"
+    parser.add_argument("--version", action=_Version, nargs=0, const=told, help="show the version")
     parser.set_defaults(command=None, verbose=0)
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=Command

@@ -408,6 +408,30 @@ def test_standard_input_has_a_limit(docmill, scan):
     assert docmill.leftovers() == []
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["formats"], ["convert", "--help"]])
+def test_text_that_finds_no_room_or_no_reader_is_a_failure(docmill, arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = docmill.start(*arguments, stdout=full, stderr=subprocess.PIPE)
+        told = done.communicate(timeout=60)[1]
+    assert done.returncode == EXIT_CODES[DestinationFull]
+    assert told == b"docmill: cannot write standard output: no space is left (free some space)\n"
+
+    read, write = os.pipe()
+    os.close(read)
+    done = docmill.start(*arguments, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.communicate(timeout=60)[1], done.returncode) == (b"", EXIT_PIPE)
+
+
+def test_a_log_that_finds_no_room_fails_no_job(docmill, scan):
+    codes = []
+    for arguments in (["convert", scan, "out.pdf", "--direct", "-v"], ["info", "missing"], ["nonsense"]):
+        with Path("/dev/full").open("wb") as full:
+            codes.append(docmill.start(*arguments, stderr=full).wait(60))
+    assert codes == [0, EXIT_CODES[SourceNotFound], 2]
+    check_pdf(docmill.folder / "out.pdf")
+
+
 def test_standard_output_without_room_is_no_defect(docmill, scan):
     for arguments in (["info", scan], ["convert", scan, "-", "--to", "pdf", "--direct", "-q"]):
         with Path("/dev/full").open("wb") as full:
