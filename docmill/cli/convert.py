@@ -20,6 +20,7 @@ from docmill.cli.interrupts import Interrupts
 from docmill.cli.main import error_line, overall_code, report
 from docmill.cli.printable import printable
 from docmill.cli.sidebyside import Result, Results, Threads, at_once, side_by_side
+from docmill.cli.streams import wakeful
 from docmill.documents.load import spool_stream
 from docmill.documents.model import LoadLimits
 from docmill.documents.uris import document_id_of, from_root, is_hidden, parse_location
@@ -192,7 +193,8 @@ def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Conv
         if STANDARD_STREAM in request.sources:
             spool = folder / "stdin"
             limits = LoadLimits.from_settings(settings)
-            spool_stream(sys.stdin.buffer, spool, limits, shown="standard input")
+            with wakeful(sys.stdin) as stream:
+                spool_stream(stream, spool, limits, shown="standard input")
             request = replace(
                 request, sources=tuple(str(spool) if s == STANDARD_STREAM else s for s in request.sources)
             )

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from docmill import pipeline, publication
-from docmill.cli import convert, flowrun
+from docmill.cli import convert, flowrun, streams
 from docmill.cli.interrupts import Interrupts
 from docmill.cli.parser import build_parser
 from docmill.request import ConvertOutcome, ConvertRequest
@@ -264,3 +264,26 @@ def test_closing_the_terminal_stops_a_command_in_order(docmill):
     assert run.wait(60) == 130
     assert not docmill.leftovers()
     assert [path.name for path in docmill.folder.iterdir()] == ["a.tif"]
+
+
+def test_a_signal_that_does_not_break_off_the_wait_for_input_is_heeded():
+    """One that comes just before the wait, or, as here, to another thread."""
+    read, write = os.pipe()
+    over = threading.Event()
+
+    def late() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        over.wait(10)
+        os.close(write)
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    with os.fdopen(read) as source, streams.wakeful(source) as stream:
+        os.write(write, b"first")
+        assert stream.read(100) == b"first"
+        with pytest.raises(KeyboardInterrupt):
+            stream.read(100)
+        assert thread.is_alive()
+    over.set()
+    thread.join()
