@@ -69,7 +69,9 @@ _BY_ERRNO: dict[int | None, Cause] = {
     errno.EISDIR: Cause(Kind.INVALID, "it is a folder"),
     errno.ENOSPC: Cause(Kind.FULL, "no space is left", "free some space or choose another place"),
     errno.EDQUOT: Cause(Kind.FULL, "the disk quota is used up", "free some space or choose another place"),
-    errno.EFBIG: Cause(Kind.FULL, "the file system takes no file of this size", "choose another place"),
+    errno.EFBIG: Cause(
+        Kind.FULL, "a file may not be so large there", "choose another place, or see the limit of `ulimit -f`"
+    ),
     errno.ENAMETOOLONG: Cause(Kind.INVALID, "the name is too long"),
     errno.ELOOP: Cause(Kind.INVALID, "its symbolic links lead in a circle"),
     errno.ETIMEDOUT: _NO_ANSWER,

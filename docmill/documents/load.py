@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from docmill.documents.background import Hashing, LoadProgress
 from docmill.documents.failures import destination_failures, source_failures
-from docmill.documents.local_files import CHUNK, write_all
+from docmill.documents.local_files import CHUNK, is_descriptor, write_all
 from docmill.documents.model import Digest, KnownDigest, LoadedDocument, LoadLimits
 from docmill.documents.secrets import SecretResolver, redact_uri
 from docmill.documents.uris import Location, is_hidden, parse_location, resolved_location
@@ -111,7 +111,7 @@ def _load_local(
             raise SourceNotFound(
                 f"cannot read '{location.shown}': it is a folder", hint="name a file in it", phase=Phase.LOAD
             )
-        if not stat.S_ISREG(status.st_mode) or _is_descriptor(path):
+        if not stat.S_ISREG(status.st_mode) or is_descriptor(path):
             return _load_stream(path, location, into, limits, probe, progress)
         _check_size(status.st_size, location, limits)
         # Opened here, so that one that may not be read is told before anything else.
@@ -125,11 +125,6 @@ def _load_local(
     (snapshot,) = hashing.snapshots
     digest = _SourceDigest(hashing, location.shown)
     return LoadedDocument(path.as_uri(), path.name, path, snapshot.size, digest, facts, snapshot)
-
-
-def _is_descriptor(path: Path) -> bool:
-    """Whether it is `/dev/stdin` or the like, which means the file that this process has open there."""
-    return path.is_relative_to("/proc") or (path.is_relative_to("/dev") and path.is_symlink())
 
 
 def _load_stream(

@@ -16,6 +16,14 @@ _UNSUPPORTED = frozenset(
 )
 
 
+def is_descriptor(path: Path) -> bool:
+    """Whether it is `/dev/stdin` or the like, which means what this process has open there."""
+    places = [os.path.realpath(path.parent)]
+    if path.is_symlink():
+        places.append(os.readlink(path))  # noqa: PTH115 (as realpath gives it)
+    return any(Path(place).is_relative_to("/proc") for place in places)
+
+
 def copy_content(source: Path, target_fd: int) -> int:
     """Copy the bytes of `source` to the open file `target_fd`; returns their number.
 

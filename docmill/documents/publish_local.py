@@ -21,6 +21,7 @@ from docmill.documents.failures import destination_failures
 from docmill.documents.local_files import (
     copy_content,
     file_sha256,
+    is_descriptor,
     link_instead_of_copy,
     sync_folder,
     take_name,
@@ -148,6 +149,14 @@ class StagedFile(Staged):
 
 def check_target(path: Path, shown: str) -> None:
     """Refuse what cannot be replaced by a file, or has no folder to be in."""
+    device = DestinationForbidden(
+        f"'{shown}' is a device or a pipe, which cannot be written at once",
+        hint="choose a file's name, or - for standard output",
+        phase=Phase.PUBLISH,
+    )
+    if is_descriptor(Path(shown)):
+        # What it leads to may be a file, but not one to be replaced: it is open.
+        raise device
     if path.is_dir():
         raise DestinationForbidden(
             f"'{shown}' is a folder", hint="end it with / to put the output into it", phase=Phase.PUBLISH
@@ -159,11 +168,7 @@ def check_target(path: Path, shown: str) -> None:
             phase=Phase.PUBLISH,
         )
     if path.exists() and not path.is_file():
-        raise DestinationForbidden(
-            f"'{shown}' is a device or a pipe, which cannot be written at once",
-            hint="choose a file's name, or - for standard output",
-            phase=Phase.PUBLISH,
-        )
+        raise device
 
 
 def check_free(path: Path, shown: str) -> None:

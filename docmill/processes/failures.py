@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import math
+import resource
 import signal
 from collections.abc import Iterator
 
@@ -22,7 +24,7 @@ def as_docmill_error(
         if isinstance(cause, MemoryError):
             return memory_exceeded(limits, doing, named or page)
         if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
-            return output_exceeded(limits, doing, named or page)
+            return file_exceeded(limits, doing, named or page)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return scratch_full(doing, named or page)
     if isinstance(error, DocmillError):
@@ -36,7 +38,7 @@ def death(code: int, limits: Limits | None, doing: str, page: int | None, *, hin
     if code == -signal.SIGXCPU:
         return cpu_exceeded(limits, doing, page)
     if code == -signal.SIGXFSZ:
-        return output_exceeded(limits, doing, page)
+        return file_exceeded(limits, doing, page)
     how = (
         f"was killed by signal {-code} ({_signal_name(-code)})"
         if code < 0
@@ -48,8 +50,13 @@ def death(code: int, limits: Limits | None, doing: str, page: int | None, *, hin
 
 
 def memory_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
-    most = f"the {_size(limits.memory)} of memory that it may take" if limits else "its memory"
-    return _exceeded(f"the engine needs more than {most}", "memory", "ENGINE_MEMORY", doing, page)
+    most, setting = _smallest(
+        (limits.memory if limits else _ENDLESS, "ENGINE_MEMORY"),
+        (resource.getrlimit(resource.RLIMIT_DATA)[1], "ulimit -d"),
+        (resource.getrlimit(resource.RLIMIT_AS)[0], "ulimit -v"),
+    )
+    what = f"the {_size(most)} of memory that it may take" if most < _ENDLESS else "its memory"
+    return _exceeded(f"the engine needs more than {what}", "memory", setting, doing, page)
 
 
 def cpu_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
@@ -67,6 +74,26 @@ def output_exceeded(limits: Limits | None, doing: str, page: int | None) -> Limi
     return _exceeded(f"the output is larger than {most}", "output size", "MAX_OUTPUT_BYTES", doing, page)
 
 
+def file_exceeded(limits: Limits | None, doing: str, page: int | None) -> LimitExceeded:
+    """A single file grew over what the kernel lets one grow to."""
+    most, setting = _smallest(
+        (limits.output_bytes if limits else _ENDLESS, "MAX_OUTPUT_BYTES"),
+        (resource.getrlimit(resource.RLIMIT_FSIZE)[1], "ulimit -f"),
+    )
+    what = f"the {_size(most)} that it may be" if most < _ENDLESS else "it may be"
+    return _exceeded(f"the output is larger than {what}", "output size", setting, doing, page)
+
+
+_ENDLESS = math.inf
+
+
+def _smallest(*limits: tuple[float, str]) -> tuple[float, str]:
+    """The limit that was reached: the settings', or a smaller one that docmill was started under. A worker's
+    own are never larger than either."""
+    finite = [limit for limit in limits if limit[0] != resource.RLIM_INFINITY]
+    return min(finite, key=lambda limit: limit[0])
+
+
 def scratch_full(doing: str = "", page: int | None = None) -> LimitExceeded:
     return LimitExceeded(
         f"no room is left in the scratch folder{_where(doing, page)}",
@@ -78,7 +105,11 @@ def scratch_full(doing: str = "", page: int | None = None) -> LimitExceeded:
 
 
 def _exceeded(message: str, limit: str, setting: str, doing: str, page: int | None) -> LimitExceeded:
-    return LimitExceeded(message + _where(doing, page), limit=limit, setting=f"DOCMILL_{setting}", page=page)
+    message += _where(doing, page)
+    if setting.startswith("ulimit"):
+        hint = f"docmill was started under this limit, see `{setting}`"
+        return LimitExceeded(message, limit=limit, hint=hint, page=page)
+    return LimitExceeded(message, limit=limit, setting=f"DOCMILL_{setting}", page=page)
 
 
 def _where(doing: str, page: int | None) -> str:
@@ -87,7 +118,7 @@ def _where(doing: str, page: int | None) -> str:
     return f", while {doing} page {page}" if doing else f" (page {page})"
 
 
-def _size(count: int) -> str:
+def _size(count: float) -> str:
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= factor:
             return f"{count / factor:.4g} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -398,6 +399,36 @@ def test_an_option_without_a_meaning_is_refused_by_its_name(docmill, scan, optio
     assert kind == "InvalidJobData"
     assert words in line
     assert not list(docmill.cache.glob("documents/*"))
+
+
+@pytest.mark.parametrize(
+    ("which", "size", "option", "told"),
+    [
+        (resource.RLIMIT_FSIZE, 64 << 10, "-f", "the output is larger than the 64 KiB that it may be"),
+        (resource.RLIMIT_AS, 400 << 20, "-v", "the engine needs more than the 400 MiB of memory that it may"),
+    ],
+)
+def test_a_limit_that_docmill_was_started_under_is_told_as_that(docmill, which, size, option, told):
+    Image.effect_noise((9000, 9000), 60).save(docmill.folder / "a.tif", compression="tiff_lzw")
+    run = docmill.start(
+        *("convert", "a.tif", "a.png", "--direct", "-q"),
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(which, (size, size)),
+    )
+    line = run.communicate(timeout=120)[1].decode()
+    assert run.returncode == EXIT_CODES[LimitExceeded]
+    assert line.startswith(f"docmill: {told}")
+    assert line.endswith(f"(docmill was started under this limit, see `ulimit {option}`)\n")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"])
+def test_a_device_or_what_is_open_is_no_target(docmill, scan, name):
+    kind, line = failing(docmill, scan, name, "--to", "pdf", "--overwrite")
+    assert kind == "DestinationForbidden"
+    assert line.endswith(
+        f"'{name}' is a device or a pipe, which cannot be written at once "
+        "(choose a file's name, or - for standard output)"
+    )
 
 
 def test_standard_input_has_a_limit(docmill, scan):
