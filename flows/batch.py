@@ -187,6 +187,9 @@ def _look_for(sources: Sequence[str]) -> tuple[list[FoundSource], list[BatchItem
                 except InvalidJobData as error:
                     # One that Prefect cannot be told of, in parameters and tables neither.
                     lost.append(BatchItem(repr(each.uri), "", "failed", message=str(error)))
+                    continue
+                if each.failure:
+                    lost.append(BatchItem(each.uri, "", "failed", message=str(each.failure)))
                 else:
                     found.setdefault(each.uri, each)
         except InvalidJobData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from docmill.documents.failures import source_failures
 from docmill.documents.remote import changed_at, open_filesystem
 from docmill.documents.uris import Location, parse_location
-from docmill.errors import InvalidJobData, SourceNotFound
+from docmill.errors import DocmillError, InvalidJobData, SourceNotFound
 
 #: Stores without folders to look into; a `?` in such a URI begins a query.
 _WITHOUT_FOLDERS = frozenset({"http", "https", "docmill", "data"})
@@ -20,11 +21,13 @@ _WITHOUT_FOLDERS = frozenset({"http", "https", "docmill", "data"})
 @dataclass(frozen=True, slots=True)
 class FoundSource:
     """A source, its path below the folder in which the search began, and when it was changed last, in seconds
-    since 1970; None where the store does not say."""
+    since 1970; None where the store does not say. `failure` says that it cannot be looked at: that it is a
+    folder of which nobody knows what it holds, or in one."""
 
     uri: str
     relative: PurePosixPath
     modified: float | None = None
+    failure: DocmillError | None = None
 
 
 def find_sources(patterns: Sequence[str]) -> list[FoundSource]:
@@ -32,7 +35,8 @@ def find_sources(patterns: Sequence[str]) -> list[FoundSource]:
 
     A folder stands for the files in it; `*`, `?`, `[...]` and `**` (folders of any depth) match as in a
     shell; hidden files are left out. What is neither a folder nor a pattern is taken as it is, there or not.
-    Raises the `Source...` errors of the store that is searched.
+    A local folder on a pattern's way that cannot be searched is among them, with its `failure`. Raises the
+    `Source...` errors of what else is searched.
     """
     found: dict[str, FoundSource] = {}
     for pattern in patterns:
@@ -82,23 +86,38 @@ def _search(pattern: str, location: Location) -> Iterator[FoundSource]:
 
 def _search_local(path: Path, *, is_folder: bool) -> Iterator[FoundSource]:
     text = str(path)
+    folders: set[Path] = set()
     if path.is_dir() or is_folder:
         root, files = path, sorted(path.iterdir())
     elif glob.has_magic(text) and not path.exists():
         root = Path(_fixed_part(text) or ".")
-        files = _matches(root, text[len(_fixed_part(text)) :])
+        folders, files = _matches(root, PurePosixPath(text[len(_fixed_part(text)) :]))
     else:
         yield FoundSource(text, PurePosixPath(path.name), path.stat().st_mtime if path.exists() else None)
         return
-    for file in files:
-        relative = file.relative_to(root)
-        if file.is_file() and not any(part.startswith(".") for part in relative.parts):
-            yield FoundSource(str(file), PurePosixPath(relative), file.stat().st_mtime)
+    for each in (*folders, *files):
+        relative = PurePosixPath(each.relative_to(root))
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        try:
+            with source_failures(str(each)):
+                if each in folders:
+                    os.scandir(f"{each}/.").close()  # what lists its names and finds what they name
+                elif each.is_file():
+                    yield FoundSource(str(each), relative, each.stat().st_mtime)
+        except DocmillError as error:
+            yield FoundSource(str(each), relative, failure=error)
 
 
-def _matches(root: Path, pattern: str) -> list[Path]:
+def _matches(root: Path, pattern: PurePosixPath) -> tuple[set[Path], list[Path]]:
+    """The folders that a pattern leads through, of which `Path.glob` passes over in silence what it cannot
+    search, and what it matches."""
+    if pattern.name == "**":  # also of the files in those folders, which Python 3.11 leaves out
+        pattern /= "*"
+    ways = [way for way in pattern.parents if way.name]
     try:
-        return sorted(root.glob(pattern))
+        folders = {root, *(path for way in ways for path in root.glob(f"{way}/"))}
+        return folders, sorted(path for path in root.glob(str(pattern)) if path not in folders)
     except ValueError as error:
         raise InvalidJobData(f"'{pattern}' is no pattern: {error}") from None
 

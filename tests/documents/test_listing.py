@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -13,11 +17,15 @@ from docmill.errors import InvalidJobData, SourceNotFound
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
+    return _filled(tmp_path / "in")
+
+
+def _filled(inbox: Path) -> Path:
     for name in ("a.tif", "b.png", ".hidden.tif", "sub/c.tif", "sub/deep/d.tif", ".git/e.tif"):
-        path = tmp_path / "in" / name
+        path = inbox / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    return tmp_path / "in"
+    return inbox
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,9 @@ def inbox(tmp_path: Path) -> Path:
         ("/", ["a.tif", "b.png"]),
         ("/*.tif", ["a.tif"]),
         ("/**/*.tif", ["a.tif", "sub/c.tif", "sub/deep/d.tif"]),
+        ("/**", ["a.tif", "b.png", "sub/c.tif", "sub/deep/d.tif"]),
+        ("/*", ["a.tif", "b.png"]),
+        ("/*/*", ["sub/c.tif"]),
         ("/s*/c.tif", ["sub/c.tif"]),
         ("/sub/c.tif", ["c.tif"]),
         ("/none.tif", ["none.tif"]),
@@ -41,6 +52,46 @@ def test_folders_and_patterns(inbox: Path, pattern: str, relative: list[str]) ->
 
 def test_each_source_once(inbox: Path) -> None:
     assert len(find_sources([f"{inbox}/a.tif", f"{inbox}/*.tif", str(inbox)])) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found", "lost"),
+    [
+        ("/**/*.tif", ["a.tif"], ["seen", "sub"]),
+        ("/*/*.tif", [], ["seen", "sub"]),
+        ("/s*/deep/*.tif", [], ["seen", "sub"]),
+        ("/*", ["a.tif", "b.png"], []),
+        ("", ["a.tif", "b.png"], []),
+    ],
+)
+def test_a_folder_that_cannot_be_searched_is_told(pattern: str, found: list[str], lost: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for their owner only
+        Path(folder).chmod(0o755)
+        inbox = _filled(Path(folder) / "in")
+        (inbox / "seen").mkdir()
+        (inbox / "seen" / "f.tif").touch()
+        for name, mode in ((".git", 0), ("sub", 0), ("seen", 0o444)):
+            (inbox / name).chmod(mode)
+        sources = _searched_as_nobody(f"{inbox}{pattern}")
+        for name in (".git", "sub", "seen"):
+            (inbox / name).chmod(0o700)
+    assert sorted({name.partition("/")[0] for name, failure in sources if failure}) == lost
+    assert [name for name, failure in sources if not failure] == found
+    assert all("permission denied" in failure for _, failure in sources if failure)
+
+
+def _searched_as_nobody(pattern: str) -> list[tuple[str, str]]:
+    """What `find_sources` finds for who may not read everything, as root may."""
+    script = """
+import json, os, sys
+from docmill.documents.listing import find_sources
+if os.getuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+sources = find_sources([sys.argv[1]])
+print(json.dumps([(str(source.relative), str(source.failure or "")) for source in sources]))
+"""
+    command = [sys.executable, "-c", script, pattern]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def test_a_file_whose_name_looks_like_a_pattern(inbox: Path) -> None:

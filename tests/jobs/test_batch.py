@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 
@@ -12,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.states import Cancelling
 
+from docmill.documents import listing
 from docmill.flows.batch import convert_batch
 from docmill.options import ConvertOptions
 
@@ -69,6 +71,21 @@ def test_an_output_that_has_no_place_stops_no_other(api, tmp_path):
     target.mkdir()
     (target / "sub").touch()
     state = asyncio.run(convert_batch([f"{sources}/**/*.bmp"], str(target), return_state=True))
+    assert (state.name, state.message) == ("WithErrors", "2 documents: 1 done, 1 failed")
+
+
+def test_a_folder_that_cannot_be_searched_is_a_failure_of_its_own(api, tmp_path, monkeypatch):
+    sources, scandir = tmp_path / "in", os.scandir
+
+    def refused(folder):
+        if str(folder).endswith("/shut/."):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    (sources / "shut").mkdir(parents=True)
+    Image.new("1", (8, 8)).save(sources / "a.bmp")
+    monkeypatch.setattr(listing.os, "scandir", refused)
+    state = asyncio.run(convert_batch([f"{sources}/**/*.bmp"], str(tmp_path / "out"), return_state=True))
     assert (state.name, state.message) == ("WithErrors", "2 documents: 1 done, 1 failed")
 
 
