@@ -77,7 +77,7 @@ def table(cleaned: list[Cleaned], problems: list[str], dry_run: bool) -> list[di
 
 def summary(cleaned: list[Cleaned], dry_run: bool = False) -> str:
     """All of it in a line."""
-    found = [f"{each.count} {each.what}" for each in cleaned if each.count]
+    found = [f"{each.what} ({each.count:,})" for each in cleaned if each.count]
     if not found:
         return "nothing to clean up"
     return ("would remove " if dry_run else "removed ") + ", ".join(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,15 @@ class Running:
 
 NOTE, LOCK = "up.json", "up.lock"
 ANSWER_SECONDS = 5.0
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only its user may look into, also where an earlier version has made it for all: the
+    databases and logs in it hold tokens, and the names of documents."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        with suppress(PermissionError):  # somebody else's
+            folder.chmod(0o700)
 
 
 def find_running(settings: Settings) -> str | None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from docmill.jobs.local import private_folder
+
 
 @contextmanager
 def among_neighbours(home: Path) -> Iterator[datetime | None]:
@@ -15,7 +17,7 @@ def among_neighbours(home: Path) -> Iterator[datetime | None]:
 
     Gives the time at which this program was the only one: no job from before then has a process any more.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     with (home / "in-use.lock").open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

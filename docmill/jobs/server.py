@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.errors import PrefectUnavailable
-from docmill.jobs.local import answers, find_running
+from docmill.jobs.local import answers, find_running, private_folder
 from docmill.settings import Settings
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class EmbeddedServer:
     def start(self) -> None:
         """Start the server's process; raises `PrefectUnavailable` where its folder cannot be made."""
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            private_folder(self.home)
             log_file = self._log.open("wb")
         except OSError as error:
             raise PrefectUnavailable(
@@ -249,6 +249,7 @@ def _serve(port: int, parent: int) -> None:
     if os.getppid() != parent:
         return  # the parent died before the lines above
     threading.Thread(target=_end_with, args=(alive,), name="docmill-parent", daemon=True).start()
+    os.umask(0o077)  # what is in the database is this user's alone
     import uvicorn
 
     from docmill.jobs.prefect_app import prefect_app

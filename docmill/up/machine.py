@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from docmill.errors import DestinationForbidden, DestinationFull, InvalidJobData, MissingExtra
-from docmill.jobs.local import LOCK, NOTE, DataLock, Running, answers
+from docmill.jobs.local import LOCK, NOTE, DataLock, Running, answers, private_folder
 from docmill.settings import Settings, variable
 from docmill.up import server
 from docmill.up.postgres import Postgres
@@ -187,8 +187,8 @@ class _Installation:
 def _prepare_folder(data: Path) -> Path:
     try:
         data.mkdir(parents=True, exist_ok=True)
-        (data / "prefect").mkdir(exist_ok=True, mode=0o700)
-        (data / "logs").mkdir(exist_ok=True)
+        private_folder(data / "prefect")
+        private_folder(data / "logs")
         # A read-only file system tells only whoever writes.
         (data / LOCK).touch()
         free = shutil.disk_usage(data).free

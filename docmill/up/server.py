@@ -5,6 +5,7 @@ Settings come by environment. The modules (4 s) are imported while the database 
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -31,6 +32,7 @@ SETTINGS = {
 
 def main(port: int, database_socket: str | None = None) -> None:
     """Serve on 127.0.0.1 until SIGTERM."""
+    os.umask(0o077)  # what is in a database of files is this user's alone
     import uvicorn
 
     from docmill.jobs.prefect_app import prefect_app

@@ -51,7 +51,7 @@ def test_what_a_dead_run_staged_is_taken_back(api, tmp_path, end):
     alive = staged_by(asyncio.run(run_in([], folder / "alive.pdf")), made, folder / "alive.pdf")
     state = asyncio.run(clean_up(return_state=True))
     assert state.is_completed(), state.message
-    assert "1 unfinished outputs of jobs that ended" in state.message
+    assert "unfinished outputs of jobs that ended (1)" in state.message
     assert not dead.exists()
     assert alive.exists()
 

@@ -152,7 +152,9 @@ def test_jobs_live_and_end_with_their_program(program, tmp_path):
 
 def test_the_server_outlives_the_thread_that_started_it(tmp_path):
     """A program's first call may come from a thread that ends soon, as those of `asyncio.run` do."""
-    server = EmbeddedServer(tmp_path)
+    home = tmp_path / "embedded"
+    home.mkdir(mode=0o755)  # as it was made for all once
+    server = EmbeddedServer(home)
 
     def start() -> None:
         server.start()
@@ -164,6 +166,9 @@ def test_the_server_outlives_the_thread_that_started_it(tmp_path):
         first.join()
         time.sleep(0.5)
         assert answers(f"{server.url}/health")
+        # Its database holds tokens.
+        assert home.stat().st_mode & 0o777 == 0o700
+        assert {file.stat().st_mode & 0o777 for file in home.glob("prefect.db*")} == {0o600}
     finally:
         server.stop()
 

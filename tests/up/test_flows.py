@@ -89,10 +89,10 @@ def test_cleanup_removes_what_is_over_and_tells_it(running_up: Up, tmp_path: Pat
     os.utime(dead, (time.time() - 10 * 86400,) * 2)
 
     dry = run_flow(running_up, "cleanup/docmill", dry_run=True)
-    assert dry["message"] == "would remove 1 scratch folders"
+    assert dry["message"] == "would remove scratch folders (1)"
     assert dead.exists()
     done = run_flow(running_up, "cleanup/docmill")
-    assert (done["state"], done["message"]) == ("Completed", "removed 1 scratch folders")
+    assert (done["state"], done["message"]) == ("Completed", "removed scratch folders (1)")
     rows = {row["what"]: row["removed"] for row in done["rows"]}
     assert (rows["scratch folders"], rows["old jobs"]) == (1, 0)
     assert not dead.exists()

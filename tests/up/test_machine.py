@@ -70,6 +70,15 @@ def test_jobs_of_the_other_database_are_not_lost_without_a_word(
     assert any(told in line and str(settings.data_dir / left) in line for line in said)
 
 
+def test_what_the_data_folder_holds_of_jobs_is_its_users_alone(
+    settings: Settings, started: list[Callable[[], None]]
+) -> None:
+    (settings.data_dir / "logs").mkdir(mode=0o755)
+    up(settings, UpOptions(port=0, database=Database.SQLITE), lambda line: None)
+    for name in ("logs", "prefect"):
+        assert (settings.data_dir / name).stat().st_mode & 0o777 == 0o700
+
+
 def test_a_data_folder_that_is_a_file(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DocmillError, match="it is no folder"):
