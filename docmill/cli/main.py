@@ -131,7 +131,7 @@ def error_line(error: DocmillError | str, source: str = "") -> str:
 # Names that are words of English as well are told by where they stand: after `option`, or in a list of them.
 _OPTION = re.compile(
     rf"(?<![\w.'/-])({'|'.join(name for name in OPTION_NAMES if '_' in name)})(?![\w.'/])"
-    rf"|(?:(?<=option )|(?<=there are )|(?<=, ))({'|'.join(OPTION_NAMES)})(?=,| has no meaning|\))"
+    rf"|(?:(?<=option )|(?<=there are )|(?<=, ))({'|'.join(OPTION_NAMES)}|overwrite)(?=,| has no meaning|\))"
 )
 
 

@@ -201,7 +201,7 @@ class DocumentCache:
         if existing is not None and not self._is_same(existing, doc, run_id):
             raise DestinationExists(
                 f"the document id '{existing.document_id}' is in use for other content",
-                hint="choose another id, or allow overwriting",
+                hint="choose another id, or give the option overwrite",
                 phase=Phase.CACHE,
             )
 

@@ -256,7 +256,9 @@ def run_of(temporary: str) -> str | None:
 def already_exists(shown: str) -> DestinationExists:
     """The error that a name is taken, to be raised."""
     return DestinationExists(
-        f"'{shown}' exists already", hint="choose another name, or allow overwriting", phase=Phase.PUBLISH
+        f"'{shown}' exists already",
+        hint="choose another name, or give the option overwrite",
+        phase=Phase.PUBLISH,
     )
 
 

@@ -91,7 +91,7 @@ class StagedFolder(Staged):
         if taken:
             raise DestinationExists(
                 f"'{self._folder / taken[0]}' and {len(taken) - 1} more of the outputs exist already",
-                hint="choose another folder, or allow overwriting",
+                hint="choose another folder, or give the option overwrite",
                 phase=Phase.PUBLISH,
             )
 

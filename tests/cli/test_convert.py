@@ -163,7 +163,7 @@ def test_what_exists_in_a_target_folder_is_named_before_the_work(docmill, scan):
     result = docmill("convert", "scan.tif", "out/", "--to", "pdf", "--direct")
 
     assert result.code == EXIT_CODES[DestinationExists]
-    assert "out/scan.pdf' exists already" in result.err
+    assert "out/scan.pdf' exists already (choose another name, or give the option --overwrite)" in result.err
     assert "convert:" not in result.err
 
 
