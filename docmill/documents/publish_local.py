@@ -154,7 +154,7 @@ def check_target(path: Path, shown: str) -> None:
         hint="choose a file's name, or - for standard output",
         phase=Phase.PUBLISH,
     )
-    if is_descriptor(Path(shown)):
+    if is_descriptor(Path(shown)) and Path(shown).exists():
         # What it leads to may be a file, but not one to be replaced: it is open.
         raise device
     if path.is_dir():
