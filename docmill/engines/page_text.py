@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import pypdfium2.raw as pdfium
 
 from docmill.engines.bidi import RIGHT_TO_LEFT
+from docmill.engines.flat_page import load_with_text
 from docmill.engines.laid_text import LaidText, in_logical_order, without
 from docmill.engines.text_boxes import Box, Room, on_page, runs_right, union, upright
 from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
 from docmill.engines.text_lines import BREAK, shown, touching_joined, without_breaks
-from docmill.errors import CorruptDocument
 
 T = TypeVar("T")
 
@@ -29,7 +29,6 @@ T = TypeVar("T")
 _LINE = re.compile(rf"[^\s{BREAK}](?:[^\r\n{BREAK}]*(?:{BREAK}|[^\s{BREAK}]))?|{BREAK}")
 _WORD = re.compile(r"\S+")
 _SPACES = re.compile(r"(?<=\S)\s+(?=\S)")
-_WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
 # A gap this wide, in heights of the line, may be the white between two columns.
 _WIDE = 0.9
 # Boxes of a page of text that are asked for at a time: the ends of its lines.
@@ -61,17 +60,7 @@ class PageText:
     def __init__(self, document: Any, number: int, unit: float = 1.0) -> None:
         self._unit = unit
         self._boxes = Room(_USUAL_BOXES)
-        self._page = pdfium.FPDF_LoadPage(document, number - 1)
-        if not self._page:
-            raise CorruptDocument(f"page {number} cannot be read", page=number)
-        if _has_text_annotation(self._page):
-            _flatten(self._page)
-            pdfium.FPDF_ClosePage(self._page)
-            self._page = pdfium.FPDF_LoadPage(document, number - 1)
-        self._text_page = pdfium.FPDFText_LoadPage(self._page)
-        if not self._text_page:
-            pdfium.FPDF_ClosePage(self._page)
-            raise CorruptDocument(f"the text of page {number} cannot be read", page=number)
+        self._page, self._text_page = load_with_text(document, number)
 
     def __enter__(self) -> PageText:
         return self
@@ -317,27 +306,6 @@ class PageText:
         """The same by the place in pdfium's text."""
         index: int = pdfium.FPDFText_GetCharIndexFromTextIndex(self._text_page, place)
         return max(0, index)
-
-
-def _has_text_annotation(page: Any) -> bool:
-    """Whether a form field, a stamp or a text that was typed on the page is drawn over it."""
-    for index in range(pdfium.FPDFPage_GetAnnotCount(page)):
-        annotation = pdfium.FPDFPage_GetAnnot(page, index)
-        kind = pdfium.FPDFAnnot_GetSubtype(annotation)
-        pdfium.FPDFPage_CloseAnnot(annotation)
-        if kind in _WITH_TEXT:
-            return True
-    return False
-
-
-def _flatten(page: Any) -> None:
-    """Make annotations part of the content of a page, as it is when it is next loaded."""
-    own = [ctypes.c_float() for _ in range(4)]
-    frame = pdfium.FS_RECTF()
-    if not pdfium.FPDFPage_GetMediaBox(page, *own) and pdfium.FPDF_GetPageBoundingBox(page, frame):
-        # Flattening takes a page that inherits its box for 612 by 792 points.
-        pdfium.FPDFPage_SetMediaBox(page, frame.left, frame.bottom, frame.right, frame.top)
-    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
 
 
 def _in_pairs(sides: Sequence[float]) -> Iterator[tuple[Box, Box]]:

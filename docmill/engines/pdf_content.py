@@ -19,6 +19,7 @@ from pikepdf import Array, Dictionary, Name, Object, Stream
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.font_cmaps import mend_fonts
+from docmill.engines.page_fonts import DoubtfulFonts, FontsNotEmbedded
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
 from docmill.qpdf import open_with_qpdf
 from docmill.settings import variable
@@ -59,6 +60,7 @@ class PageContents:
         self._max_bytes = max_bytes
         self._pages: list[Object] = []
         self._known: dict[Form, tuple[int, int]] = {}
+        self._fonts = FontsNotEmbedded()
         self._form_can_be_drawn = True
         self.damaged = False
         try:
@@ -97,6 +99,13 @@ class PageContents:
             return mend_fonts(self._pages[number - 1] for number in numbers) if self._pages else False
         except _UNREADABLE:
             return False
+
+    def doubtful_fonts(self, number: int) -> DoubtfulFonts:
+        """The fonts of page `number` (from 1) of which characters may be missing."""
+        try:
+            return self._fonts.of(self._pages[number - 1]) if self._pages else DoubtfulFonts()
+        except _UNREADABLE:
+            return DoubtfulFonts()
 
     def save(self, target: Path) -> None:
         """Write the PDF as qpdf has mended it, not encrypted."""

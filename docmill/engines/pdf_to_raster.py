@@ -15,6 +15,7 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
 from docmill.engines.base import A4, EngineOptions, EngineResult, PageResult, Progress
+from docmill.engines.missing_glyphs import missing_fonts
 from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
@@ -51,7 +52,7 @@ class PdfToRaster:
         with readable_pdf(source, options, out_dir) as pdf:
             renderer = _Renderer(pdf.path, pdf.options, pdf.contents)
             result = convert_pages(pdf.numbers, renderer.make, renderer.blank, out_dir, options, progress)
-        return replace(result, notes=(*pdf.notes, *pdf.contents.notes))
+        return replace(result, notes=(*pdf.notes, *pdf.contents.notes, *result.notes))
 
 
 class _Renderer:
@@ -89,9 +90,11 @@ class _Renderer:
             if form:
                 pdfium.FORM_OnBeforeClosePage(page, form)
             pdfium.FPDF_ClosePage(page)
+        doubt = self.contents.doubtful_fonts(number)
+        fonts = missing_fonts(document, number, doubt) if doubt else None
         dpi = "" if self.box else f" at {self.dpi:g} dpi"
         how = f"rendered{dpi} ({encoded.how})"
-        return MadePage(encoded, PageResult(number, *points, image.width, image.height, how))
+        return MadePage(encoded, PageResult(number, *points, image.width, image.height, how), fonts=fonts)
 
     def blank(self, number: int) -> PageImage:
         """A white page as large as that page, as far as its size can be told."""

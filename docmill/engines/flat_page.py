@@ -1,0 +1,52 @@
+"""A page with the text of form fields, stamps and typed notes, made part of its content."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+from docmill.errors import CorruptDocument
+
+_WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
+
+
+def load_with_text(document: Any, number: int) -> tuple[Any, Any]:
+    """pdfium's handles of page `number` (from 1) and of its text, which the caller closes, the text first.
+
+    Raises `CorruptDocument` with the page where pdfium cannot load them.
+    """
+    page = pdfium.FPDF_LoadPage(document, number - 1)
+    if not page:
+        raise CorruptDocument(f"page {number} cannot be read", page=number)
+    if _has_text_annotation(page):
+        _flatten(page)
+        pdfium.FPDF_ClosePage(page)
+        page = pdfium.FPDF_LoadPage(document, number - 1)
+    text_page = pdfium.FPDFText_LoadPage(page)
+    if not text_page:
+        pdfium.FPDF_ClosePage(page)
+        raise CorruptDocument(f"the text of page {number} cannot be read", page=number)
+    return page, text_page
+
+
+def _has_text_annotation(page: Any) -> bool:
+    """Whether a form field, a stamp or a text that was typed on the page is drawn over it."""
+    for index in range(pdfium.FPDFPage_GetAnnotCount(page)):
+        annotation = pdfium.FPDFPage_GetAnnot(page, index)
+        kind = pdfium.FPDFAnnot_GetSubtype(annotation)
+        pdfium.FPDFPage_CloseAnnot(annotation)
+        if kind in _WITH_TEXT:
+            return True
+    return False
+
+
+def _flatten(page: Any) -> None:
+    """Make annotations part of the content of a page, as it is when it is next loaded."""
+    own = [ctypes.c_float() for _ in range(4)]
+    frame = pdfium.FS_RECTF()
+    if not pdfium.FPDFPage_GetMediaBox(page, *own) and pdfium.FPDF_GetPageBoundingBox(page, frame):
+        # Flattening takes a page that inherits its box for 612 by 792 points.
+        pdfium.FPDFPage_SetMediaBox(page, frame.left, frame.bottom, frame.right, frame.top)
+    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
