@@ -341,6 +341,17 @@ def test_images_are_as_the_pdf_that_they_were_drawn_from(tmp_path: Path, to: str
         verify(sources, options, replace(result, outputs=tuple(wrong)), 0)
 
 
+@pytest.mark.parametrize("to", ["tiff", "tiff-g4", "png"])
+def test_pages_of_more_pixels_than_pillow_likes_are_compared(
+    tmp_path: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = convert(many_pages(tmp_path / "a.tif"))[2].outputs[0]
+    checked = convert(made, to, dpi=120)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    verify(*checked, LONG)
+    assert Image.MAX_IMAGE_PIXELS == 100_000
+
+
 @pytest.mark.parametrize("to", ["png", "webp", "png-8bit", "tiff"])
 @pytest.mark.parametrize("ending", ["tif", "jpg"])
 def test_inks_are_as_the_rgb_that_they_become(tmp_path: Path, ending: str, to: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,11 @@ class ImagePages:
         """A frame, upright, on white and shrunk to `size`; None where Pillow cannot tell, or where it is not
         `shown` pixels wide and high: Pillow takes thumbnails in a TIFF for pages. `slowly`, every pixel
         counts as much as another."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        with _of_any_size():
             try:
                 return self._drawn(index, size, shown, slowly)
             except _UNREADABLE:
                 return None
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
 
     def size_px(self, index: int) -> tuple[int, int] | None:
         """A frame's pixels as stored; None where nobody can tell."""
@@ -149,12 +145,13 @@ class ImagePages:
         return SmallPicture(small.convert("RGB"), tolerance, info=image.info)
 
     def _frame(self, index: int) -> Image.Image:
-        if len(self._paths) > 1:
-            return self._open(self._paths[index])
-        if self._first is None:
-            self._first = self._open(self._paths[0])
-        self._first.seek(index)
-        return self._first
+        with _of_any_size():
+            if len(self._paths) > 1:
+                return self._open(self._paths[index])
+            if self._first is None:
+                self._first = self._open(self._paths[0])
+            self._first.seek(index)
+            return self._first
 
     def _open(self, path: Path) -> Image.Image:
         # Not by its path: Pillow then maps an uncompressed TIFF and takes its turned size for its rows'.
@@ -167,6 +164,19 @@ class ImagePages:
         if image.format == "JPEG2000" and (profile := _jp2_profile(path)):
             image.info["icc_profile"] = profile  # which Pillow does not tell
         return image
+
+
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Pillow refuses pictures of so many pixels, also to tell their size; what docmill made is within its own
+    limit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _jp2_profile(path: Path) -> bytes | None:
