@@ -15,14 +15,38 @@ from pathlib import Path
 from typing import Any
 
 from docmill.errors import CorruptDocument, PasswordRequired, PasswordWrong
+from docmill.qpdf import mended
 
 # FPDF_GetLastError (fpdfview.h).
 _ERROR_PASSWORD, _ERROR_SECURITY = 4, 5
 
 
-def encoded(path: Path, password: str | None) -> tuple[bytes, bytes | None]:
-    """A file's name and password as FPDF_LoadDocument takes them."""
-    return os.fsencode(path), password.encode() if password is not None else None
+class Opened:
+    """A PDF that pdfium has opened: `document` is its handle. Close it.
+
+    With `mend` one that pdfium cannot open is what qpdf makes of it, in memory. Raises `PasswordRequired`,
+    `PasswordWrong` or `CorruptDocument`.
+    """
+
+    def __init__(self, path: Path, password: str | None, *, mend: bool = False) -> None:
+        self._library = library()
+        secret = password.encode() if password is not None else None
+        self.document = self._library.FPDF_LoadDocument(os.fsencode(path), secret)
+        self._data: bytes | None = None
+        if self.document:
+            return
+        error = open_error(self._library.FPDF_GetLastError(), password)
+        if mend and isinstance(error, CorruptDocument):
+            # pdfium reads from it as long as the document is open.
+            self._data = mended(path, password)
+        if self._data:
+            self.document = self._library.FPDF_LoadMemDocument64(self._data, len(self._data), None)
+        if not self.document:
+            raise error
+
+    def close(self) -> None:
+        self._library.FPDF_CloseDocument(self.document)
+        self._data = None
 
 
 def open_error(code: int | None, password: str | None) -> CorruptDocument | PasswordRequired | PasswordWrong:
@@ -53,6 +77,7 @@ def library() -> Any:
     pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
     for name, result, arguments in (
         ("FPDF_LoadDocument", pointer, (text, text)),
+        ("FPDF_LoadMemDocument64", pointer, (text, ctypes.c_size_t, text)),
         ("FPDF_CloseDocument", None, (pointer,)),
         ("FPDF_GetLastError", ctypes.c_ulong, ()),
         ("FPDF_GetSecurityHandlerRevision", number, (pointer,)),

@@ -6,6 +6,9 @@ it (ISO 32000-2, 7.6.4.3). pdfium tries both; qpdf takes what it is given.
 
 from __future__ import annotations
 
+import io
+import re
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +17,15 @@ if TYPE_CHECKING:
 
 # Of a longer password for AES-256 the rest does not count.
 MAX_PASSWORD_BYTES = 127
+# A PDF that is larger is not mended: the copy is in memory.
+_MOST_MENDED = 512 << 20
+# What the catalogue says that it is, and the beginning of an object, which may stand so far before that.
+_CATALOG = re.compile(rb"/Type\s{0,9}/Catalog\b")
+_OBJECT = re.compile(rb"(\d{1,10})\s{1,9}(\d{1,5})\s{1,9}obj\b")
+_BEFORE = 2000
 
 
-def open_with_qpdf(source: Path, password: str | None, **how: Any) -> pikepdf.Pdf:
+def open_with_qpdf(source: Path | io.BytesIO, password: str | None, **how: Any) -> pikepdf.Pdf:
     """`pikepdf.open`, which raises `pikepdf.PasswordError` only where no form of the password fits."""
     import pikepdf
 
@@ -27,6 +36,40 @@ def open_with_qpdf(source: Path, password: str | None, **how: Any) -> pikepdf.Pd
         except pikepdf.PasswordError:
             continue
     return pikepdf.open(source, password=last, **how)
+
+
+def mended(source: Path, password: str | None) -> bytes | None:
+    """A PDF as qpdf writes it once it has looked for the objects itself, not encrypted; None where it finds
+    no page. One that was cut off, or whose trailer is lost, is found by its catalogue."""
+    if source.stat().st_size > _MOST_MENDED:
+        return None
+    copy = _rewritten(source, password)
+    if copy is None and (catalog := _catalog(data := source.read_bytes())):
+        trailer = b"\ntrailer\n<</Root %s %s R>>\nstartxref\n0\n%%%%EOF\n" % catalog
+        copy = _rewritten(io.BytesIO(data + trailer), password)
+    return copy
+
+
+def _catalog(data: bytes) -> tuple[bytes, bytes] | None:
+    """The number and generation of the last object that says that it is the catalogue."""
+    said = deque(_CATALOG.finditer(data), maxlen=1)
+    before = data[max(0, said[0].start() - _BEFORE) : said[0].start()] if said else b""
+    begun = deque(_OBJECT.finditer(before), maxlen=1)
+    return (begun[0][1], begun[0][2]) if begun else None
+
+
+def _rewritten(source: Path | io.BytesIO, password: str | None) -> bytes | None:
+    import pikepdf
+
+    try:
+        with open_with_qpdf(source, password) as pdf:
+            if not len(pdf.pages):
+                return None
+            target = io.BytesIO()
+            pdf.save(target)
+            return target.getvalue()
+    except (pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _forms(password: str) -> list[bytes]:

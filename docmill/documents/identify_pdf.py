@@ -6,8 +6,7 @@ Importing this loads pdfium: what is forked from a process that has done so need
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from docmill.errors import CorruptDocument
 from docmill.facts import DocumentFacts, PageFacts
 from docmill.formats import PDF
 from docmill.page_limits import check_page_count
-from docmill.pdfium import encoded, library, open_error
+from docmill.pdfium import Opened, library
 from docmill.user_unit import user_units
 
 _PDFIUM = library()
@@ -25,9 +24,10 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
     """Read a PDF's facts.
 
     Raises `PasswordRequired` or `PasswordWrong` for an encrypted one, `CorruptDocument` for one that pdfium
-    cannot open.
+    cannot open, nor as qpdf mends it.
     """
-    with _opened(path, password) as document:
+    with closing(Opened(path, password, mend=True)) as opened:
+        document = opened.document
         count = _PDFIUM.FPDF_GetPageCount(document)
         check_page_count(count, max_pages)
         if count <= 0:
@@ -39,17 +39,6 @@ def identify_pdf(path: Path, *, password: str | None, max_pages: int) -> Documen
             encrypted=_PDFIUM.FPDF_GetSecurityHandlerRevision(document) >= 0,
             title=_title(document),
         )
-
-
-@contextmanager
-def _opened(path: Path, password: str | None) -> Iterator[Any]:
-    document = _PDFIUM.FPDF_LoadDocument(*encoded(path, password))
-    if not document:
-        raise open_error(_PDFIUM.FPDF_GetLastError(), password)
-    try:
-        yield document
-    finally:
-        _PDFIUM.FPDF_CloseDocument(document)
 
 
 def _page(document: Any, index: int, unit: float) -> PageFacts:

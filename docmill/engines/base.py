@@ -86,6 +86,7 @@ class EngineOptions:
 DAMAGED = "the PDF was damaged"
 # The note of one that was mended before pdfium drew it.
 MENDED = f"{DAMAGED} and was repaired: its objects were not where it says"
+REBUILT = f"{DAMAGED} and was repaired: its structure could not be read, and pages may be missing"
 MENDED_FONTS = f"{DAMAGED} and was repaired: its fonts say wrongly how many characters they name"
 # And where its pages are not what Acrobat shows.
 DYNAMIC_XFA = "the PDF is a dynamic XFA form: its page only stands in for it and is all that is converted"

@@ -1,19 +1,22 @@
-"""A PDF as pdfium draws or reads it: itself, or what qpdf made of it where pdfium loses content of pages."""
+"""A PDF as pdfium draws or reads it: itself, or what qpdf made of it where pdfium cannot open it or loses
+content of pages."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from docmill.engines.base import MENDED, MENDED_FONTS, EngineOptions
+from docmill import qpdf
+from docmill.engines.base import MENDED, MENDED_FONTS, REBUILT, EngineOptions
 from docmill.engines.pdf_content import PageContents
 from docmill.engines.pdfium_document import open_pdf, reading_notes, selected_pages
+from docmill.errors import CorruptDocument
 
 # Pages of a damaged PDF that are looked at for content that pdfium does not see.
 _MOST_PAGES = 500
@@ -40,23 +43,42 @@ def readable_pdf(
     for missing: an empty page, without a word. qpdf then looks for the objects itself. `for_text`: what fonts
     say of their characters is mended as well.
     """
+    with ExitStack() as stack:
+        try:
+            pdf, mended = _looked_at(source, options, for_text)
+        except CorruptDocument:
+            data = qpdf.mended(source, options.password)
+            if data is None:
+                raise
+            source = _scratch(folder, stack) / "rebuilt.pdf"
+            source.write_bytes(data)
+            options = replace(options, password=None)
+            pdf, mended = _looked_at(source, options, for_text)
+            pdf = replace(pdf, notes=(REBUILT, *pdf.notes))
+        if mended:
+            copy = _scratch(folder, stack) / "mended.pdf"
+            pdf.contents.save(copy)
+            notes = tuple(dict.fromkeys([*pdf.notes, *mended]))
+            pdf = replace(pdf, path=copy, options=replace(options, password=None), notes=notes)
+        yield pdf
+
+
+def _looked_at(source: Path, options: EngineOptions, for_text: bool) -> tuple[ReadablePdf, list[str]]:
+    """A PDF that pdfium can open, and what is to be mended in it before pdfium draws or reads its pages."""
+    mended = []
     with open_pdf(source, options.password) as document:
         numbers = selected_pages(document, options)
         contents = PageContents.of(source, options, len(document))
         notes = reading_notes(source, document)
-        mended = []
         if contents.damaged and _loses_content(document, contents, numbers[:_MOST_PAGES]):
             mended.append(MENDED)
     if for_text and contents.mend_fonts(numbers):
         mended.append(MENDED_FONTS)
-    if not mended:
-        yield ReadablePdf(source, options, numbers, contents, notes)
-        return
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".mended-") as scratch:
-        copy = Path(scratch) / "mended.pdf"
-        contents.save(copy)
-        own = replace(options, password=None)
-        yield ReadablePdf(copy, own, numbers, contents, tuple(dict.fromkeys([*notes, *mended])))
+    return ReadablePdf(source, options, numbers, contents, notes), mended
+
+
+def _scratch(folder: Path, stack: ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".mended-")))
 
 
 def _loses_content(document: pypdfium2.PdfDocument, contents: PageContents, numbers: Sequence[int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -541,3 +542,36 @@ def test_a_page_whose_content_pdfium_does_not_find_is_that_of_the_mended_pdf(tmp
     elif to == "pdf-g4":
         with pikepdf.open(result.outputs[0]) as pdf:
             assert b"Do" in pdf.pages[0].Contents.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage", [(b"trailer\n.*", b"trailer\n<<"), (b"/Root 1", b"/Root 9"), (b"xref.*", b"")]
+)
+@pytest.mark.parametrize("to", ["png", "pdf-g4", "text", "pdf"])
+def test_a_pdf_that_pdfium_cannot_open_is_converted_as_qpdf_mends_it(
+    tmp_path: Path, to: str, damage: tuple[bytes, bytes]
+) -> None:
+    text = b"0 0 1 rg 0 0 200 300 re f BT /F 20 Tf 1 g 20 100 Td (Found again) Tj ET"
+    contents = b"<</Length %d>>\nstream\n%s\nendstream" % (len(text), text)
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/Times-Roman>>"
+    whole = broken(tmp_path / "a.pdf", b"/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>", b"", contents, font)
+    whole.write_bytes(re.sub(*damage, whole.read_bytes(), flags=re.DOTALL))
+    sources, asked, result = convert(whole, to)
+    assert [(page.width_pt, page.height_pt) for page in sources[0].facts.pages] == [(200, 300)]
+    assert any(note.startswith(DAMAGED) for note in result.notes)
+    verify(sources, asked, result, LONG)
+    assert not [left for left in result.outputs[0].parent.iterdir() if left not in result.outputs]
+    if to == "text":
+        assert result.outputs[0].read_text() == "Found again\n\f"
+    if to == "png":
+        with Image.open(result.outputs[0]) as image:
+            assert image.convert("RGB").getpixel((image.width // 2, image.height // 4)) == (0, 0, 255)
+
+
+def test_an_output_is_not_mended_for_the_check(tmp_path: Path) -> None:
+    sources, asked, result = convert(broken(tmp_path / "a.pdf", b""))
+    output = result.outputs[0]
+    damaged = re.sub(rb"/Root \d+ 0 R", b"", output.read_bytes())
+    output.write_bytes(damaged)
+    with pytest.raises(EngineFailed, match="cannot be opened again"):
+        verify(sources, asked, result, LONG)

@@ -11,12 +11,12 @@ import pikepdf
 import pypdfium2
 from pikepdf import Array, Dictionary, Name
 
-from docmill.engines.base import DAMAGED
+from docmill.engines.base import DAMAGED, REBUILT
 from docmill.engines.pdf_edit.encrypted_files import decrypt_attachments, drop_attachments
 from docmill.engines.pdfium_document import load_pdf, open_pdf
 from docmill.errors import CorruptDocument, PasswordWrong
 from docmill.page_limits import check_page_count
-from docmill.qpdf import open_with_qpdf
+from docmill.qpdf import mended, open_with_qpdf
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ def open_for_editing(source: Path, password: str | None, scratch: Path, max_page
     except pikepdf.PasswordError:
         opened = _without_attachments(source, password, scratch)
     except (pikepdf.PdfError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        opened = _rebuilt_by_pdfium(source, password, scratch, error)
+        opened = _rebuilt(source, password, scratch, error)
     if len(opened.pages) > max_pages:
         opened.pdf.close()
         check_page_count(len(opened.pages), max_pages)
@@ -135,6 +135,20 @@ def _without_attachments(source: Path, password: str | None, scratch: Path) -> O
         are = "1 attachment is" if count == 1 else f"{count:,} attachments are"
         note = f"{are} encrypted and left out: give the password of the PDF to keep what it has attached"
         opened.notes = (note, *opened.notes)
+    return opened
+
+
+def _rebuilt(source: Path, password: str | None, scratch: Path, reason: Exception) -> OpenedPdf:
+    try:
+        return _rebuilt_by_pdfium(source, password, scratch, reason)
+    except CorruptDocument:
+        data = mended(source, password)
+        if data is None:
+            raise
+    copy = scratch / "mended.pdf"
+    copy.write_bytes(data)
+    opened = _open(copy, None)
+    opened.notes = (REBUILT, *opened.notes)
     return opened
 
 

@@ -155,7 +155,7 @@ class Comparison:
             if self._options.target == Target(PDF) and not self._can_be_drawn(page):
                 return None
             if key not in self._pdfs:
-                reader = PdfPages(page.source.path, page.source.password)
+                reader = PdfPages(page.source.path, page.source.password, mend=True)
                 self._pdfs[key] = self._stack.enter_context(closing(reader))
             return _drawn(self._pdfs[key], page.index, size, turned=turned)
         upright = size if turned % 180 == 0 else (size[1], size[0])

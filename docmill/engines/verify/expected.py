@@ -68,7 +68,7 @@ def check_page_count(
 def _counts_too_many(source: Source) -> bool:
     if not source.is_pdf:
         return False
-    with closing(PdfPages(source.path, source.password)) as reader:
+    with closing(PdfPages(source.path, source.password, mend=True)) as reader:
         return not reader.has(len(reader) - 1)
 
 

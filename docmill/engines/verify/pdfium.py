@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from docmill.errors import EngineFailed
-from docmill.pdfium import encoded, library
+from docmill.errors import DocmillError, EngineFailed
+from docmill.pdfium import Opened, library
 from docmill.user_unit import user_units
 
 _BGRX = 3
@@ -16,13 +16,18 @@ _FORM_INFO = 1024
 
 
 class PdfPages:
-    """A PDF's pages as pdfium reads them; close it. Raises `EngineFailed` where it cannot be opened."""
+    """A PDF's pages as pdfium reads them; close it. Raises `EngineFailed` where it cannot be opened.
 
-    def __init__(self, path: Path, password: str | None = None) -> None:
+    A source may be damaged (`mend`), an output may not.
+    """
+
+    def __init__(self, path: Path, password: str | None = None, *, mend: bool = False) -> None:
         self._library = library()
-        self._document = self._library.FPDF_LoadDocument(*encoded(path, password))
-        if not self._document:
-            raise EngineFailed(f"{path.name} cannot be opened again by pdfium")
+        try:
+            self._opened = Opened(path, password, mend=mend)
+        except DocmillError:
+            raise EngineFailed(f"{path.name} cannot be opened again by pdfium") from None
+        self._document = self._opened.document
         self._path, self._password = path, password
         self._units: dict[int, float] | None = None
         self._form, self._form_info = None, ctypes.create_string_buffer(_FORM_INFO)
@@ -38,7 +43,7 @@ class PdfPages:
     def close(self) -> None:
         if self._form:
             self._library.FPDFDOC_ExitFormFillEnvironment(self._form)
-        self._library.FPDF_CloseDocument(self._document)
+        self._opened.close()
 
     def size_pt(self, index: int) -> tuple[float, float]:
         """Width and height of a page as it is shown, without UserUnit; (0, 0) where it cannot be read."""
