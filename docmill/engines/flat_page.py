@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import pypdfium2
 import pypdfium2.raw as pdfium
 
 from docmill.errors import CorruptDocument
@@ -12,15 +13,24 @@ from docmill.errors import CorruptDocument
 _WITH_TEXT = frozenset({pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP, pdfium.FPDF_ANNOT_WIDGET})
 
 
-def load_with_text(document: Any, number: int) -> tuple[Any, Any]:
-    """pdfium's handles of page `number` (from 1) and of its text, which the caller closes, the text first.
+def load_with_text(document: pypdfium2.PdfDocument, number: int) -> tuple[Any, Any, bool]:
+    """pdfium's handles of page `number` (from 1) and of its text, which the caller closes, the text first;
+    and whether there was something to make part of the content.
+
+    Where the document's forms are initialised, what fields hold is there also if the PDF does not say how
+    they look.
 
     Raises `CorruptDocument` with the page where pdfium cannot load them.
     """
     page = pdfium.FPDF_LoadPage(document, number - 1)
     if not page:
         raise CorruptDocument(f"page {number} cannot be read", page=number)
-    if _has_text_annotation(page):
+    has_more = _has_text_annotation(page)
+    if has_more:
+        if document.formenv:
+            # Makes the looks that are missing.
+            pdfium.FORM_OnAfterLoadPage(page, document.formenv)
+            pdfium.FORM_OnBeforeClosePage(page, document.formenv)
         _flatten(page)
         pdfium.FPDF_ClosePage(page)
         page = pdfium.FPDF_LoadPage(document, number - 1)
@@ -28,7 +38,7 @@ def load_with_text(document: Any, number: int) -> tuple[Any, Any]:
     if not text_page:
         pdfium.FPDF_ClosePage(page)
         raise CorruptDocument(f"the text of page {number} cannot be read", page=number)
-    return page, text_page
+    return page, text_page, has_more
 
 
 def _has_text_annotation(page: Any) -> bool:

@@ -36,6 +36,35 @@ def without(laid: LaidText, lines: Iterable[tuple[int, int]], goes: Callable[[in
     return LaidText("".join(laid.text[place] for place in order), order)
 
 
+def rows_apart(
+    laid: LaidText, lines: Iterable[tuple[int, int]], boxes: Callable[[Sequence[int]], list[Box]]
+) -> LaidText:
+    """The text with a line break wherever one of these lines goes on above or below itself: pdfium compares
+    where forms within a page have their text by the coordinates of each, so that the fields of a form, one
+    below the other, are one line to it. `boxes` as in `in_logical_order`."""
+    before = laid.order if laid.order is not None else range(len(laid.text))
+    breaks: set[int] = set()
+    for start, end in lines:
+        above: Box | None = None
+        for place, box in enumerate(boxes(before[start:end]), start):
+            if laid.text[place] == " " or unicodedata.combining(laid.text[place]) or box[1] == box[3]:
+                continue
+            if above is not None and min(above[3], box[3]) <= max(above[1], box[1]):
+                breaks.add(place)
+            above = box
+    if not breaks:
+        return laid
+    letters: list[str] = []
+    order: list[int] = []
+    for place, letter in enumerate(laid.text):
+        if place in breaks:
+            letters.append("\n")
+            order.append(before[place])
+        letters.append(letter)
+        order.append(before[place])
+    return LaidText("".join(letters), order)
+
+
 def in_logical_order(
     laid: LaidText, lines: Iterable[tuple[int, int]], boxes: Callable[[Sequence[int]], list[Box]]
 ) -> LaidText:

@@ -10,10 +10,11 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
+import pypdfium2
 import pypdfium2.raw as pdfium
 
 from docmill.engines.flat_page import load_with_text
-from docmill.engines.font_notes import MissingFonts
+from docmill.engines.not_drawn import NotDrawn
 from docmill.engines.page_fonts import DoubtfulFonts, plain_name
 from docmill.errors import CorruptDocument
 
@@ -35,15 +36,15 @@ class _Font:
     found: bool
 
 
-def missing_fonts(document: Any, number: int, doubt: DoubtfulFonts) -> MissingFonts:
+def missing_fonts(document: pypdfium2.PdfDocument, number: int, doubt: DoubtfulFonts) -> NotDrawn:
     """What is missing of page `number` (from 1), whose fonts give rise to doubt.
 
     What is drawn over the page becomes part of it in `document`: to be called when the page is drawn.
     """
     try:
-        page, text_page = load_with_text(document, number)
+        page, text_page, _ = load_with_text(document, number)
     except CorruptDocument:
-        return MissingFonts()
+        return NotDrawn()
     try:
         return _missing(page, text_page, doubt)
     finally:
@@ -51,7 +52,7 @@ def missing_fonts(document: Any, number: int, doubt: DoubtfulFonts) -> MissingFo
         pdfium.FPDF_ClosePage(page)
 
 
-def _missing(page: Any, text_page: Any, doubt: DoubtfulFonts) -> MissingFonts:
+def _missing(page: Any, text_page: Any, doubt: DoubtfulFonts) -> NotDrawn:
     missing, alien = set(), set()
     fonts: dict[int | None, _Font | None] = {}
     frame = pdfium.FS_RECTF()
@@ -79,7 +80,7 @@ def _missing(page: Any, text_page: Any, doubt: DoubtfulFonts) -> MissingFonts:
                 alien.add(font.name)
         elif flat:
             missing.add(font.name)
-    return MissingFonts(frozenset(missing), frozenset(alien))
+    return NotDrawn(frozenset(missing), frozenset(alien))
 
 
 def _touches(frame: Any, left: float, right: float, bottom: float, top: float) -> bool:

@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import pypdfium2
 import pypdfium2.raw as pdfium
 
 from docmill.engines.bidi import RIGHT_TO_LEFT
 from docmill.engines.flat_page import load_with_text
-from docmill.engines.laid_text import LaidText, in_logical_order, without
+from docmill.engines.laid_text import LaidText, in_logical_order, rows_apart, without
 from docmill.engines.text_boxes import Box, Room, on_page, runs_right, union, upright
 from docmill.engines.text_layout import PROSE_CHARACTERS, Gap, Line, columns_apart, reading_order
 from docmill.engines.text_lines import BREAK, shown, touching_joined, without_breaks
@@ -57,10 +58,10 @@ class PageText:
     Raises `CorruptDocument` with the page where pdfium cannot load it.
     """
 
-    def __init__(self, document: Any, number: int, unit: float = 1.0) -> None:
+    def __init__(self, document: pypdfium2.PdfDocument, number: int, unit: float = 1.0) -> None:
         self._unit = unit
         self._boxes = Room(_USUAL_BOXES)
-        self._page, self._text_page = load_with_text(document, number)
+        self._page, self._text_page, self._is_flattened = load_with_text(document, number)
 
     def __enter__(self) -> PageText:
         return self
@@ -127,6 +128,9 @@ class PageText:
         if beyond:
             # What a program that cuts pages by their boxes leaves of those beside, and what nobody sees.
             laid = without(laid, beyond, lambda place: not on_page(self._loose_box(place), self._frame))
+        steps = self._lines_with_steps(laid)
+        if steps:
+            laid = rows_apart(laid, steps, self._upright_boxes)
         if RIGHT_TO_LEFT.search(laid.text):
             laid = in_logical_order(laid, _spans(laid.text), self._upright_boxes)
         return laid
@@ -144,6 +148,20 @@ class PageText:
             line
             for line, (first, last) in zip(self._drawn_spans, _in_pairs(values), strict=True)
             if not (on_page(first, self._frame) and on_page(last, self._frame))
+        ]
+
+    def _lines_with_steps(self, laid: LaidText) -> list[tuple[int, int]]:
+        """The lines that may go on above or below themselves: those whose ends stand in different rows, and
+        all of a page with the text of fields and notes in it."""
+        if laid.order is None:
+            spans, values = self._drawn_spans, self._drawn_ends
+        else:
+            spans = _spans(laid.text)
+            values = self._sides([self._looked_up(laid.order[p]) for a, b in spans for p in (a, b - 1)])
+        return [
+            span
+            for span, i in zip(spans, range(0, len(values), 8), strict=True)
+            if self._is_flattened or values[i + 1] <= values[i + 7] or values[i + 5] <= values[i + 3]
         ]
 
     def _loose_box(self, place: int) -> Box:

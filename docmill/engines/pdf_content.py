@@ -17,6 +17,7 @@ from typing import Any
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Object, Stream
 
+from docmill.engines.annotations import annotations_without_look
 from docmill.engines.base import EngineOptions
 from docmill.engines.font_cmaps import mend_fonts
 from docmill.engines.page_fonts import DoubtfulFonts, FontsNotEmbedded
@@ -106,6 +107,13 @@ class PageContents:
             return self._fonts.of(self._pages[number - 1]) if self._pages else DoubtfulFonts()
         except _UNREADABLE:
             return DoubtfulFonts()
+
+    def annotations_without_look(self, number: int) -> frozenset[str]:
+        """The kinds of annotations on page `number` (from 1) that pdfium does not draw."""
+        try:
+            return annotations_without_look(self._pages[number - 1]) if self._pages else frozenset()
+        except _UNREADABLE:
+            return frozenset()
 
     def save(self, target: Path) -> None:
         """Write the PDF as qpdf has mended it, not encrypted."""

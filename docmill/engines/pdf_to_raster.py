@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from docmill.engines.base import A4, EngineOptions, EngineResult, PageResult, Progress
 from docmill.engines.missing_glyphs import missing_fonts
+from docmill.engines.not_drawn import NotDrawn
 from docmill.engines.output.collect import MadePage
 from docmill.engines.output.convert import convert_pages
 from docmill.engines.output.page import Color, PageImage
@@ -90,11 +91,17 @@ class _Renderer:
             if form:
                 pdfium.FORM_OnBeforeClosePage(page, form)
             pdfium.FPDF_ClosePage(page)
-        doubt = self.contents.doubtful_fonts(number)
-        fonts = missing_fonts(document, number, doubt) if doubt else None
+        not_drawn = self._not_drawn(document, number)
         dpi = "" if self.box else f" at {self.dpi:g} dpi"
         how = f"rendered{dpi} ({encoded.how})"
-        return MadePage(encoded, PageResult(number, *points, image.width, image.height, how), fonts=fonts)
+        result = PageResult(number, *points, image.width, image.height, how)
+        return MadePage(encoded, result, not_drawn=not_drawn)
+
+    def _not_drawn(self, document: pypdfium2.PdfDocument, number: int) -> NotDrawn:
+        """What is missing of a page that has been drawn; other things of it are then part of its content."""
+        doubt = self.contents.doubtful_fonts(number)
+        fonts = missing_fonts(document, number, doubt) if doubt else NotDrawn()
+        return replace(fonts, annotations=self.contents.annotations_without_look(number))
 
     def blank(self, number: int) -> PageImage:
         """A white page as large as that page, as far as its size can be told."""

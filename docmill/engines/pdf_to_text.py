@@ -137,7 +137,7 @@ class _Reader:
     def _page(self, document: pypdfium2.PdfDocument, number: int) -> _Page | DocmillError:
         try:
             self._contents.check(number)
-            with PageText(document.raw, number, self._units.get(number - 1, 1.0)) as page:
+            with PageText(document, number, self._units.get(number - 1, 1.0)) as page:
                 if self._as_json:
                     words = _json_words(page)
                     return _Page(number, *page.size, _json_page(number, page, words), bool(words))
@@ -148,7 +148,10 @@ class _Reader:
 
     def _document(self) -> pypdfium2.PdfDocument:
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), load_pdf(self._source, self._password)
+            document = load_pdf(self._source, self._password)
+            if self._contents.form_can_be_drawn:
+                document.init_forms()
+            self._opened = os.getpid(), document
         return self._opened[1]
 
 

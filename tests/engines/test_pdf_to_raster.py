@@ -315,6 +315,24 @@ def test_annotations_and_form_fields_are_drawn(tmp_path):
     assert_alike(pixels, poppler(path, 1, 72))
 
 
+def test_annotations_that_pdfium_does_not_draw_are_told(tmp_path):
+    path = tmp_path / "notes.pdf"
+    with pikepdf.new() as pdf:
+        for kinds in ({"Line": 4, "Square": 4}, {"Stamp": 2, "Link": 4}, {"Caret": 4}, {"Line": 32}):
+            pdf.add_blank_page(page_size=(200, 100))
+            pdf.pages[-1].obj.Annots = pikepdf.Array()
+            for kind, flags in kinds.items():
+                entries = {"Type": pikepdf.Name.Annot, "Subtype": pikepdf.Name("/" + kind), "F": flags}
+                line = {"L": [20, 20, 180, 80], "C": [1, 0, 0], "Rect": [10, 10, 190, 90]}
+                pdf.pages[-1].obj.Annots.append(pikepdf.Dictionary(**entries, **line))
+        pdf.save(path)
+    result = convert(path, "png", tmp_path / "out", dpi=72)
+    assert (rgb(Image.open(result.outputs[0])) != 255).any()  # the square
+    assert result.notes == (
+        "annotations (Caret, Line) are not drawn on pages 1, 3: the PDF does not say how they look",
+    )
+
+
 @pytest.mark.parametrize(
     "to", ["png-24bit", "png-8bit", "png-1bit", "tiff-lzw-24bit", "tiff-g4", "tiff-jpeg", "jpeg", "tiff-zip"]
 )

@@ -369,6 +369,29 @@ def test_what_stamps_and_typed_notes_say_is_text_of_the_page(tmp_path):
     assert 300 < box[0] < 310 and 160 < box[1] < box[3] < 200
 
 
+def test_what_fields_hold_is_text_also_where_the_pdf_does_not_say_how_they_look(tmp_path: Path) -> None:
+    source = drawn(tmp_path, [(50, 600, "Name:")], [(50, 600, "Second")])
+    kinds: list[dict[str, object]] = [
+        {"FT": pikepdf.Name.Tx, "V": "Typed value"},
+        {"FT": pikepdf.Name.Ch, "Ff": 1 << 17, "V": "Chosen", "Opt": pikepdf.Array(["Other", "Chosen"])},
+    ]
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        fields = pikepdf.Array()
+        for number, kind in enumerate(kinds):
+            entries = {"Type": pikepdf.Name.Annot, "Subtype": pikepdf.Name.Widget, "F": 4, "T": f"f{number}"}
+            place = [100, 500 - 100 * number, 300, 540 - 100 * number]
+            field = pikepdf.Dictionary(**entries, **kind, Rect=place, DA="/Helv 12 Tf 0 g")
+            fields.append(pdf.make_indirect(field))
+        pdf.pages[0].obj.Annots = fields
+        helvetica = pikepdf.Dictionary(
+            Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica
+        )
+        resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(Helv=helvetica))
+        pdf.Root.AcroForm = pikepdf.Dictionary(Fields=fields, DR=resources, DA="/Helv 12 Tf 0 g")
+        pdf.save(source)
+    assert text_of(source, tmp_path) == "Name:\nTyped value\nChosen\n\fSecond\n\f"
+
+
 def test_a_repaired_pdf_is_told(tmp_path):
     source = drawn(tmp_path, [(50, 600, "Whole")])
     whole = source.read_bytes()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from docmill.engines.base import EngineOptions, PageResult
-from docmill.engines.font_notes import MissingFonts
+from docmill.engines.not_drawn import NotDrawn
 from docmill.engines.output.pdf_file import PictureDocument
 from docmill.engines.output.plan import Encoded
 from docmill.engines.output.tiff_file import TiffFile
@@ -31,13 +31,13 @@ _NAME_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class MadePage:
-    """A page that came out: its file, what the job's result says of it, what of it could not be read, and the
-    fonts that it lacks."""
+    """A page that came out: its file, what the job's result says of it, what of it could not be read and
+    what is not drawn."""
 
     encoded: Encoded
     result: PageResult
     damage: DocmillError | None = None
-    fonts: MissingFonts | None = None
+    not_drawn: NotDrawn = NotDrawn()
 
 
 class Collector:

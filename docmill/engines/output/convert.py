@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
-from docmill.engines.font_notes import MissingFonts, notes_on_fonts
+from docmill.engines.not_drawn import NotDrawn, notes_on
 from docmill.engines.output.collect import Collector, MadePage
 from docmill.engines.output.page import PageImage
 from docmill.engines.output.plan import OutputPlan
@@ -45,7 +45,7 @@ def convert_pages(
     )
     pages: list[PageResult] = []
     failures: list[PageFailure] = []
-    fonts: list[tuple[int, MissingFonts]] = []
+    not_drawn: list[tuple[int, NotDrawn]] = []
     lost = 0
     with Collector(options, out_dir, numbers) as collector:
         for place, number in zip(places, numbers, strict=True):
@@ -64,11 +64,11 @@ def convert_pages(
                 page = _blank_page(plan, blank(number), number, _scratch(out_dir, place))
             if page.damage:
                 failures.append(PageFailure(number, page.damage.to_dict()))
-            if page.fonts:
-                fonts.append((number, page.fonts))
+            if page.not_drawn:
+                not_drawn.append((number, page.not_drawn))
             pages.append(page.result)
             collector.add(page, number, place)
-    return EngineResult(collector.outputs, tuple(pages), tuple(failures), notes_on_fonts(fonts))
+    return EngineResult(collector.outputs, tuple(pages), tuple(failures), notes_on(not_drawn))
 
 
 def page_result(number: int, page: PageImage, how: str) -> PageResult:
