@@ -45,13 +45,7 @@ def rows_apart(
     before = laid.order if laid.order is not None else range(len(laid.text))
     breaks: set[int] = set()
     for start, end in lines:
-        above: Box | None = None
-        for place, box in enumerate(boxes(before[start:end]), start):
-            if laid.text[place] == " " or unicodedata.combining(laid.text[place]) or box[1] == box[3]:
-                continue
-            if above is not None and min(above[3], box[3]) <= max(above[1], box[1]):
-                breaks.add(place)
-            above = box
+        breaks.update(start + step for step in _steps(laid.text[start:end], boxes(before[start:end])))
     if not breaks:
         return laid
     letters: list[str] = []
@@ -63,6 +57,22 @@ def rows_apart(
         letters.append(letter)
         order.append(before[place])
     return LaidText("".join(letters), order)
+
+
+def _steps(line: str, boxes: Sequence[Box]) -> list[int]:
+    """The letters of a line that stand in another row than the one before; none where nearly each one does,
+    as in vertical writing."""
+    letters = [
+        place
+        for place, (letter, box) in enumerate(zip(line, boxes, strict=True))
+        if letter != " " and not unicodedata.combining(letter) and box[1] != box[3]
+    ]
+    steps = [
+        after
+        for before, after in pairwise(letters)
+        if min(boxes[before][3], boxes[after][3]) <= max(boxes[before][1], boxes[after][1])
+    ]
+    return steps if len(steps) <= len(letters) / 3 else []
 
 
 def in_logical_order(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -318,10 +319,18 @@ class PageText:
 
     @cached_property
     def _all_have_text(self) -> bool:
-        return bool(pdfium.FPDFText_CountChars(self._text_page) == len(self._drawn))
+        return not self._pairs and bool(pdfium.FPDFText_CountChars(self._text_page) == len(self._drawn))
+
+    @cached_property
+    def _pairs(self) -> list[int]:
+        """The places in pdfium's text of characters beyond U+FFFF, which are two to pdfium."""
+        if self._drawn.isascii() or max(self._drawn) <= "\uffff":
+            return []
+        return [place for place, letter in enumerate(self._drawn) if letter > "\uffff"]
 
     def _looked_up(self, place: int) -> int:
         """The same by the place in pdfium's text."""
+        place += bisect_left(self._pairs, place)
         index: int = pdfium.FPDFText_GetCharIndexFromTextIndex(self._text_page, place)
         return max(0, index)
 

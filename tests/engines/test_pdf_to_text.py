@@ -416,6 +416,20 @@ def test_a_document_of_pictures_is_told_to_have_no_text(tmp_path):
         assert convert(drawn(tmp_path, [], [(50, 600, "Read")]), tmp_path, to_json=to_json).notes == ()
 
 
+def test_words_behind_letters_beyond_the_first_plane_are_where_they_stand(tmp_path: Path) -> None:
+    """Word's formulas are of such letters; pdfium counts each of them twice."""
+    source = drawn(tmp_path, [(50, 600, "QQ = QQ"), (50, 580, "The next line"), (300, 560, "and the last")])
+    plain = pages_of(source, tmp_path)[0]["words"]
+    with pikepdf.open(source, allow_overwriting_input=True) as pdf:
+        (font,) = (value for _, value in pdf.pages[0].obj.Resources.Font.items())
+        meaning = b"1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfchar <51> <D835DC44> endbfchar"
+        font.ToUnicode = pdf.make_stream(meaning)
+        pdf.save()
+    words = pages_of(source, tmp_path)[0]["words"]
+    assert [word["text"] for word in words] == ["𝑄𝑄", "=", "𝑄𝑄", "The", "next", "line", "and", "the", "last"]
+    assert [word["box"] for word in words] == [word["box"] for word in plain]
+
+
 def test_a_dynamic_xfa_form_is_told(tmp_path: Path) -> None:
     source = drawn(tmp_path, [(50, 600, "Please wait...")])
     with pikepdf.open(source, allow_overwriting_input=True) as pdf:
