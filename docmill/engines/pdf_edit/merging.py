@@ -78,6 +78,11 @@ class Merge:
         names = source.pdf.Root.get(Name.Names)
         if isinstance(names, Dictionary) and Name.JavaScript in names:
             self.notes.append(f"{name}: its document-level JavaScript is left out")
+        if Name.Threads in source.pdf.Root:
+            self.notes.append(f"{name}: its article threads are left out")
+            for page in new:
+                if Name.B in page:
+                    del page.B
 
     def finish(self) -> None:
         """Write what is made of all documents together."""

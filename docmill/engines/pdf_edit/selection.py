@@ -11,6 +11,7 @@ from docmill.engines.pdf_edit.forms import drop_fields_without_page, drop_xfa
 from docmill.engines.pdf_edit.labels import read_labels, write_labels
 from docmill.engines.pdf_edit.opening import OpenedPdf
 from docmill.engines.pdf_edit.tags import drop_tags_without_page
+from docmill.engines.pdf_edit.threads import drop_threads_without_page
 
 
 def select_pages(opened: OpenedPdf, indexes: Sequence[int]) -> list[str]:
@@ -43,6 +44,7 @@ def select_pages(opened: OpenedPdf, indexes: Sequence[int]) -> list[str]:
         drop_dead_destinations(pdf, pages, alive)
         notes += drop_xfa(pdf)
         drop_fields_without_page(pdf, pages)
+        notes += drop_threads_without_page(pdf, pages, alive)
         if not drop_tags_without_page(pdf, pages, alive):
             notes.append("the tags were too many to be sorted by page and are gone")
     write_labels(pdf, labels and [labels[index] for index in indexes])
