@@ -44,7 +44,11 @@ def mended(source: Path, password: str | None) -> bytes | None:
     if source.stat().st_size > _MOST_MENDED:
         return None
     copy = _rewritten(source, password)
-    if copy is None and (catalog := _catalog(data := source.read_bytes())):
+    if copy is not None:
+        return copy
+    data = source.read_bytes()
+    # The new trailer would not name the encryption, by a certificate for one, and all would be garbage.
+    if b"/Encrypt" not in data and (catalog := _catalog(data)):
         trailer = b"\ntrailer\n<</Root %s %s R>>\nstartxref\n0\n%%%%EOF\n" % catalog
         copy = _rewritten(io.BytesIO(data + trailer), password)
     return copy

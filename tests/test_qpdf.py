@@ -1,4 +1,4 @@
-"""Passwords that are not ASCII, in each encryption that PDF has."""
+"""Passwords that are not ASCII, in each encryption that PDF has; what qpdf mends, and what not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pikepdf
 import pytest
 
-from docmill.qpdf import open_with_qpdf
+from docmill.qpdf import mended, open_with_qpdf
 
 
 @pytest.mark.parametrize("bits", ["40", "128", "256"])
@@ -32,3 +32,17 @@ def test_of_a_long_password_the_first_127_bytes_count(tmp_path: Path) -> None:
     with pikepdf.new() as pdf:
         pdf.save(path, encryption=pikepdf.Encryption(user="a" * 127, owner="b"))
     open_with_qpdf(path, "a" * 200).close()
+
+
+def test_a_pdf_that_is_encrypted_by_a_certificate_is_not_mended(tmp_path: Path) -> None:
+    """Without its trailer nothing would tell that its content is not what it seems."""
+    source = tmp_path / "sealed.pdf"
+    with pikepdf.new() as pdf:
+        pdf.add_blank_page()
+        pdf.save(source, static_id=True)
+    plain = source.read_bytes()
+    sealed = b"/Encrypt << /Filter /Adobe.PubSec /SubFilter /adbe.pkcs7.s5 /V 4 >> /Root"
+    source.write_bytes(plain.replace(b"/Root", sealed))
+    assert mended(source, None) is None
+    source.write_bytes(plain.replace(b"trailer", b"lost"))
+    assert mended(source, None) is not None
