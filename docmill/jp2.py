@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 from docmill.errors import CorruptDocument
 
@@ -62,6 +63,15 @@ def read_jp2(data: Buffer) -> Jp2:
                 found.width, found.height, found.bits, color, profile, found.plain, found.start, found.end
             )
     raise CorruptDocument("the JPEG 2000 file has no codestream", hint="the file seems to be truncated")
+
+
+def profile_of(path: Path) -> bytes:
+    """The ICC profile of a file, which Pillow does not tell; empty where it has none, or is damaged."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        try:
+            return read_jp2(data).icc_profile or b""
+        except CorruptDocument:  # where what can be decoded of a damaged file is asked for
+            return b""
 
 
 def wrapped(data: Buffer, picture: Jp2) -> Iterator[bytes]:

@@ -54,7 +54,8 @@ class PdfImage:
 class PdfPage:
     """A page of one image. The size is that of the upright page in points; `orientation` is the TIFF and EXIF
     Orientation (1 to 8) by which the image is turned onto it; `how` says how its stream came about, e.g.
-    `copied (CCITT Group 4)`. `damage` says what is wrong with a page that was made all the same."""
+    `copied (CCITT Group 4)`. `damage` says what is wrong with a page that was made all the same, `notes` what
+    of it the output does not hold."""
 
     image: PdfImage
     width_pt: float
@@ -62,6 +63,7 @@ class PdfPage:
     orientation: int = 1
     how: str = ""
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
 
 class PdfWriter:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from PIL import Image
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
-from docmill.engines.raster.pnm_samples import wide_pnm
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
+from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
 from docmill.errors import CorruptDocument
 from docmill.exif import upright_xmp
 from docmill.facts import upright_size
 from docmill.formats import JP2, PNG, TIFF
-from docmill.jp2 import read_jp2
+from docmill.jp2 import profile_of
 from docmill.page_limits import check_pixels
 from docmill.pictures import decoding, open_picture, picture_exif, resolution
 from docmill.png import color_chunks, read_png_header
@@ -68,7 +68,8 @@ class Frame:
     """A decoded page, turned upright, and what the file says of it.
 
     `wide` has all 16 bits of samples that Pillow cuts to 8: rows x pixels x samples, of RGB or gray with or
-    without alpha. `dpi` is None where the file names none. `orientation` is how a TIFF stores the page.
+    without alpha; `notes` tell of what is lost all the same. `dpi` is None where the file names none.
+    `orientation` is how a TIFF stores the page.
     """
 
     image: Image.Image
@@ -80,6 +81,7 @@ class Frame:
     texts: dict[int, bytes]
     xmp: bytes = b""
     png_colors: tuple[tuple[bytes, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
     damage: CorruptDocument | None = None
 
 
@@ -138,6 +140,7 @@ class PictureFile:
         with self._picture(number) as image, decoding(truncated=truncated):
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
             wide = self._wide(image)
+            notes = lost_bits_note(self._path, image) if wide is None else ()
             image.load()
             texts = _texts(image)
             frame = Frame(
@@ -150,6 +153,7 @@ class PictureFile:
                 texts=texts,
                 xmp=_xmp(image),
                 png_colors=self._png_colors(),
+                notes=notes,
             )
             if self._is_tiff:
                 # Pillow has turned it, and forgotten so.
@@ -203,15 +207,7 @@ class PictureFile:
             yield image
 
     def _jp2_profile(self) -> bytes:
-        """The ICC profile of a JPEG 2000 file, which Pillow does not tell."""
-        if self._options.mime_type != JP2.mime_type:
-            return b""
-        with (
-            suppress(CorruptDocument),  # where what can be decoded of a damaged file is asked for
-            _mapped(self._path) as data,
-        ):
-            return read_jp2(data).icc_profile or b""
-        return b""
+        return profile_of(self._path) if self._options.mime_type == JP2.mime_type else b""
 
     def _png_colors(self) -> tuple[tuple[bytes, bytes], ...]:
         if self._options.mime_type != PNG.mime_type:
@@ -225,14 +221,14 @@ class PictureFile:
         if "transparency" not in image.info or self._options.mime_type != PNG.mime_type:
             return image
         if wide is not None:
-            return Wide(wide[:, :, :-1], "L" if wide.shape[2] == 2 else "RGB", wide[:, :, -1]).eight_bit()
+            return as_wide(wide).eight_bit()
         with _mapped(self._path) as data:
             return with_scaled_key(image, read_png_header(data))
 
     def _wide(self, image: Image.Image) -> NDArray[np.uint16] | None:
         if self._options.mime_type == PNG.mime_type:
             return _wide_png(self._path)
-        return wide_pnm(self._path, image)
+        return wide_picture(self._path, image)
 
 
 @contextmanager

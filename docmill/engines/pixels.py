@@ -8,6 +8,7 @@ says, so that for other formats they are refused.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from docmill.engines.frames import Frame, turn
 from docmill.engines.output.page import CHANNELS, Color, PageImage, Rows, pack_bits
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.raster.decoded import icc_fits
+from docmill.engines.raster.wide_pictures import as_wide
 from docmill.errors import UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PDF, PNG, TIFF, WEBP, Compression, Format
 from docmill.options import Alpha, PixelBox
@@ -69,21 +71,23 @@ def page_of(frame: Frame, plan: OutputPlan, options: EngineOptions, number: int)
     alpha, dpi, size = options.options.alpha, options.options.dpi, options.options.size
     box = PixelBox.parse(size) if size else None
     resolution = frame.dpi or ((dpi, dpi) if dpi else None)
-    if frame.wide is not None and holds.bits >= 16 and plan.bits is None and alpha is Alpha.KEEP and not box:
-        count = frame.wide.shape[2]
-        color, has_alpha = (Color.RGB if count > 2 else Color.GRAY), count in (2, 4)
-        return _assembled(frame, plan, frame.wide, color, 16, has_alpha, resolution)
+    before = after = frame.image.size
+    if box:
+        after = box.fit(*before)
+        check_pixels(*after, options.max_page_pixels, page=number)
+        if resolution:
+            resolution = resolution[0] * after[0] / before[0], resolution[1] * after[1] / before[1]
+    if frame.wide is not None and holds.bits >= 16:
+        wide = as_wide(frame.wide)
+        wide = wide.on_white() if alpha is Alpha.WHITE else wide
+        wide = wide.scaled(after) if box else wide
+        parts = [wide.colors] if wide.alpha is None else [wide.colors, wide.alpha[:, :, None]]
+        color = Color.RGB if wide.space == "RGB" else Color.GRAY
+        samples = np.concatenate(parts, axis=2)
+        return _assembled(frame, plan, samples, color, 16, wide.alpha is not None, resolution)
     image = _adapted(frame.image, frame.icc, plan, holds, alpha)
     if box:
-        before = image.size
-        scaled = box.fit(*image.size)
-        check_pixels(*scaled, options.max_page_pixels, page=number)
-        image = _resized(image, scaled)
-        if resolution:
-            resolution = (
-                resolution[0] * image.width / before[0],
-                resolution[1] * image.height / before[1],
-            )
+        image = _resized(image, after)
     if plan.bits == 1 and image.mode != "1":
         rows: Rows = np.asarray(image.convert("L"))
         bits = np.unpackbits(plan.bilevel(rows), axis=1, count=rows.shape[1])
@@ -96,7 +100,32 @@ def page_of(frame: Frame, plan: OutputPlan, options: EngineOptions, number: int)
         rows = rows[:, :, None]
     page = _assembled(frame, plan, rows, color, depth, has_alpha, resolution)
     palette = bytes(image.getpalette("RGB") or b"") if color is Color.PALETTE else b""
-    return replace(page, palette=palette, is_float=image.mode == "F")
+    page = replace(page, palette=palette, is_float=image.mode == "F")
+    if plan.bits is not None:
+        return page  # a job that asks for so many bits a pixel knows what does not fit them
+    return replace(page, notes=(*page.notes, *_lost(frame, page, plan, alpha)))
+
+
+def _lost(frame: Frame, page: PageImage, plan: OutputPlan, alpha: Alpha) -> Iterator[str]:
+    """What the target has no room for of a page that came in 8 bits a sample or fewer."""
+    title = f"JPEG in {plan.format.title}" if plan.compression is Compression.JPEG else plan.format.title
+    if page.bits <= 8 and (frame.wide is not None or _is_sixteen_bit(frame.image)):
+        yield f"16 bits a sample became 8, which are all that {title} holds"
+    if alpha is Alpha.KEEP and not page.alpha and _is_transparent(frame.image):
+        yield f"what is transparent was laid on white, since {title} holds no alpha"
+    if frame.image.mode == "CMYK" and page.color is not Color.CMYK:
+        yield f"the inks (CMYK) became RGB, since {title} holds none"
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest != 255
+
+
+def _is_sixteen_bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG"))
 
 
 def _holds(plan: OutputPlan) -> _Holds:
@@ -143,7 +172,7 @@ def _plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if image.mode == "RGB" else "LA")
     if image.mode.startswith("I;16"):
         return image if image.mode == "I;16" else Image.fromarray(np.asarray(image).astype(np.uint16))
-    if image.mode == "I" and image.format in ("PPM", "PNG"):
+    if _is_sixteen_bit(image):
         return Image.fromarray(np.asarray(image).clip(0, 0xFFFF).astype(np.uint16))
     if image.mode == "LAB":
         return _by_profile(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
@@ -212,4 +241,5 @@ def _assembled(
         texts=frame.texts,
         xmp=frame.xmp,
         png_colors=frame.png_colors,
+        notes=frame.notes,
     )

@@ -9,7 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from docmill.engines.base import A4, EngineOptions, EngineResult, PageFailure, PageResult, Progress
+from docmill.engines.base import (
+    A4,
+    EngineOptions,
+    EngineResult,
+    PageFailure,
+    PageResult,
+    Progress,
+    page_notes,
+)
 from docmill.engines.raster.source import PageSource, PageWork
 from docmill.engines.raster.sources import open_pages
 from docmill.errors import DocmillError
@@ -42,6 +50,7 @@ def _convert(
     numbers = options.page_numbers(len(pages))
     results: list[PageResult] = []
     failures: list[PageFailure] = []
+    notes: dict[str, list[int]] = {}
     first_error: DocmillError | None = None
     lost = 0
     with PdfWriter(output, job.title or "") as pdf:
@@ -62,13 +71,15 @@ def _convert(
                     results.append(PageResult(number, blank.width_pt, blank.height_pt, how=blank.how))
             else:
                 results.append(_result(number, made))
+                for note in made.notes:
+                    notes.setdefault(note, []).append(number)
                 if made.damage:
                     failures.append(PageFailure(number, made.damage.to_dict()))
         if first_error and lost == len(numbers):
             raise first_error
     if pages.damage:
         failures.append(PageFailure(len(pages) + 1, pages.damage.to_dict()))
-    return EngineResult((output,), tuple(results), tuple(failures))
+    return EngineResult((output,), tuple(results), tuple(failures), page_notes(notes))
 
 
 def _blank(source: Path, number: int, options: EngineOptions) -> PdfPage:

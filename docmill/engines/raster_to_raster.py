@@ -69,7 +69,7 @@ class _Maker:
         page = page_of(frame, self.plan, self.options, number)
         if is_copied:
             shutil.copyfile(self.source, path)
-            encoded = Encoded(path, None, "copied")
+            encoded = Encoded(path, None, "copied", page.notes)
         else:
             encoded = self.plan.encode(page, path, narrows=False)
         default = asked.dpi or self.options.default_dpi

@@ -31,8 +31,8 @@ _NAME_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class MadePage:
-    """A page that came out: its file, what the job's result says of it, what of it could not be read and
-    what is not drawn."""
+    """A page that came out: its file with what of it was lost on the way, what the job's result says of it,
+    what of it could not be read and what is not drawn."""
 
     encoded: Encoded
     result: PageResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
+from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress, page_notes
 from docmill.engines.not_drawn import NotDrawn, notes_on
 from docmill.engines.output.collect import Collector, MadePage
 from docmill.engines.output.page import PageImage
@@ -46,6 +46,7 @@ def convert_pages(
     pages: list[PageResult] = []
     failures: list[PageFailure] = []
     not_drawn: list[tuple[int, NotDrawn]] = []
+    notes: dict[str, list[int]] = {}
     lost = 0
     with Collector(options, out_dir, numbers) as collector:
         for place, number in zip(places, numbers, strict=True):
@@ -66,9 +67,12 @@ def convert_pages(
                 failures.append(PageFailure(number, page.damage.to_dict()))
             if page.not_drawn:
                 not_drawn.append((number, page.not_drawn))
+            for note in page.encoded.notes:
+                notes.setdefault(note, []).append(number)
             pages.append(page.result)
             collector.add(page, number, place)
-    return EngineResult(collector.outputs, tuple(pages), tuple(failures), notes_on(not_drawn))
+    all_notes = (*notes_on(not_drawn), *page_notes(notes))
+    return EngineResult(collector.outputs, tuple(pages), tuple(failures), all_notes)
 
 
 def page_result(number: int, page: PageImage, how: str) -> PageResult:

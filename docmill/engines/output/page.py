@@ -33,10 +33,10 @@ class PageImage:
 
     A band is an array of rows x samples, pixel by pixel; samples of 1, 2 and 4 bits are packed into bytes
     from the high bit, each row from a new byte on. Gray is 0 for black, CMYK 0 for no ink; alpha comes last
-    and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts`
-    are fields of text to keep, by their tag in TIFF and Exif, `xmp` is an XMP packet, and `png_colors` are
-    chunks of PNG that say what the colours are. All bands but the last have `band_rows` rows;
-    a band is valid until the next is asked for.
+    and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts` are fields
+    of text to keep, by their tag in TIFF and Exif, `xmp` is an XMP packet, and `png_colors` are chunks of PNG
+    that say what the colours are; `notes` say what of the page was lost on the way. All bands but the last
+    have `band_rows` rows; a band is valid until the next is asked for.
     """
 
     width: int
@@ -55,6 +55,7 @@ class PageImage:
     texts: Mapping[int, bytes] = field(default_factory=dict)
     xmp: bytes = b""
     png_colors: tuple[tuple[bytes, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:

@@ -36,16 +36,19 @@ from docmill.formats import (
 _NO_BILEVEL = frozenset({JPEG, JP2, J2K})
 _PALETTES = frozenset({PNG, GIF})
 _MIDDLE = 128
+_FEW_COLORS = "the colours became the nearest of 256, which are all that GIF holds"
 _THRESHOLD_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A page's file, or the file of its strips with what a TIFF is to say of them, and how it was encoded."""
+    """A page's file, or the file of its strips with what a TIFF is to say of them, how it was encoded, and
+    what of it was lost on the way."""
 
     path: Path
     tiff: TiffPage | None
     how: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,12 @@ class OutputPlan:
                 subsampling=self.subsampling,
                 one_strip=self.format is PDF,
             )
-            return Encoded(path, tiff, f"{how}, {_COMPRESSION_TITLES[compression]}")
+            return Encoded(path, tiff, f"{how}, {_COMPRESSION_TITLES[compression]}", page.notes)
         else:
             write_with_pillow(page, path, self.format, quality=self.quality, subsampling=self.subsampling)
-        return Encoded(path, None, how)
+            if self.format is GIF and page.color is Color.RGB:
+                return Encoded(path, None, how, (*page.notes, _FEW_COLORS))
+        return Encoded(path, None, how, page.notes)
 
 
 _COMPRESSION_TITLES = {

@@ -36,6 +36,7 @@ def decoded_page(
     how: str,
     options: EngineOptions,
     icc_profile: bytes | None = None,
+    notes: tuple[str, ...] = (),
 ) -> PdfPage:
     """A page of decoded pixels.
 
@@ -44,7 +45,7 @@ def decoded_page(
     counterpart in PDF.
     """
     pdf_image, encoding = decoded_image(image, options, icc_profile=icc_profile)
-    return PdfPage(pdf_image, width_pt, height_pt, orientation, f"{how} as {encoding}")
+    return PdfPage(pdf_image, width_pt, height_pt, orientation, f"{how} as {encoding}", notes=notes)
 
 
 def decoded_image(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from docmill.engines.raster.pillow_library import Prototype, loaded_library
 
 # TIFFErrorHandlerExtR of tiffio.h; the last argument is a va_list.
 _Handler = ctypes.CFUNCTYPE(
@@ -69,22 +70,11 @@ def _libtiff() -> Any:
     """The libtiff that Pillow has loaded; None where it is older than 4.5, or a part of Pillow itself."""
     from PIL import Image  # noqa: F401 (brings it)
 
-    names = {
-        line.rstrip("\n").split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines()
-    }
-    found = next((name for name in names if Path(name).name.startswith("libtiff")), None)
-    try:
-        library: Any = ctypes.CDLL(found) if found else None
-        for name, result, arguments in _PROTOTYPES if library else ():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError):
-        return None
-    return library
+    return loaded_library("libtiff", _PROTOTYPES)
 
 
 _POINTER, _SIZE, _STRIP = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_uint32
-_PROTOTYPES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+_PROTOTYPES: tuple[Prototype, ...] = (
     ("TIFFOpenOptionsAlloc", _POINTER, ()),
     ("TIFFOpenOptionsFree", None, (_POINTER,)),
     ("TIFFOpenOptionsSetErrorHandlerExtR", None, (_POINTER, _Handler, _POINTER)),

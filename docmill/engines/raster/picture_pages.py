@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
-from docmill.engines.raster.pnm_samples import wide_pnm
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
 from docmill.engines.raster.wide import Wide
+from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
+from docmill.jp2 import profile_of
 from docmill.options import OnError
 from docmill.page_limits import check_pixels
 from docmill.pdf import PdfPage
@@ -44,29 +45,31 @@ class PicturePages:
         resume = self._options.options.on_error is OnError.RESUME
         try:
             with decoding():
-                pixels, wide = self._decode(number)
+                pixels, wide, notes = self._decode(number)
         except CorruptDocument as error:
             if not resume:
                 raise on_page(error, number, RESUME_HINT) from None
             return self._partly(number, error)
-        return self._work(pixels, "decoded", wide)
+        return self._work(pixels, "decoded", wide, notes)
 
     def close(self) -> None:
         self._open.close()
 
-    def _decode(self, number: int) -> tuple[Image.Image, Wide | None]:
+    def _decode(self, number: int) -> tuple[Image.Image, Wide | None, tuple[str, ...]]:
         image = self._image
         if self._count > 1:
             image.seek(number - 1)
         check_pixels(*image.size, self._options.max_page_pixels, page=number)
-        samples = wide_pnm(self._path, image)
+        samples = wide_picture(self._path, image)
+        wide = None if samples is None else as_wide(samples)
+        notes = lost_bits_note(self._path, image) if wide is None else ()
         image.load()
         if self._count == 1:
-            return image, None if samples is None else Wide(samples, "RGB")
+            return image, wide, notes
         # The file goes on to its next frame while this one is encoded in a thread.
         copy = image.copy()
         copy.format = image.format
-        return copy, None
+        return copy, wide, notes
 
     def _partly(self, number: int, error: CorruptDocument) -> PdfPage:
         """What Pillow can make of broken data, from a fresh start: a decoder that failed has no way back."""
@@ -74,10 +77,15 @@ class PicturePages:
             if self._count > 1:
                 image.seek(number - 1)
             image.load()
-            page = self._work(image, "decoded in part")()
+            page = self._work(image, "decoded in part", notes=lost_bits_note(self._path, image))()
         return replace(page, damage=on_page(error, number))
 
-    def _work(self, image: Image.Image, how: str, wide: Wide | None = None) -> Callable[[], PdfPage]:
+    def _jp2_profile(self, image: Image.Image) -> bytes:
+        return profile_of(self._path) if image.format == "JPEG2000" else b""
+
+    def _work(
+        self, image: Image.Image, how: str, wide: Wide | None = None, notes: tuple[str, ...] = ()
+    ) -> Callable[[], PdfPage]:
         """The page of an image, or of all bits of its pixels where Pillow keeps fewer."""
         orientation = picture_exif(image).orientation
         default = self._options.options.dpi or self._options.default_dpi
@@ -90,4 +98,6 @@ class PicturePages:
             orientation=orientation,
             how=f"{how} from {picture_format(image).title}",
             options=self._options,
+            icc_profile=image.info.get("icc_profile") or self._jp2_profile(image),
+            notes=notes,
         )

@@ -41,6 +41,17 @@ class Wide:
         mixed = (self.colors * alpha + white * (0xFFFF - alpha) + 0x7FFF) // 0xFFFF
         return Wide(mixed.astype(np.uint16), self.space)
 
+    def scaled(self, size: tuple[int, int]) -> Wide:
+        """The pixels of gray or RGB drawn `size` wide and high; what is transparent lends no colour."""
+        opacity = None if self.alpha is None else self.alpha / np.float32(0xFFFF)
+        bands = [band.astype(np.float32) for band in np.moveaxis(self.colors, 2, 0)]
+        if opacity is None:
+            return Wide(np.stack([_whole(_scaled(band, size)) for band in bands], 2), self.space)
+        below = _scaled(opacity, size)
+        visible = np.maximum(below, np.float32(1 / 0xFFFF))
+        colors = [_whole(_scaled(band * opacity, size) / visible) for band in bands]
+        return Wide(np.stack(colors, 2), self.space, _whole(below * np.float32(0xFFFF)))
+
     def eight_bit(self) -> Image.Image:
         """The pixels rounded, in Pillow's mode of that space, or RGB for Lab with alpha."""
         bands = [*np.moveaxis(self.colors, 2, 0)]
@@ -59,6 +70,17 @@ class Wide:
             made = made.convert("RGB")
             made.putalpha(Image.fromarray((self.alpha >> 8).astype(np.uint8)))
         return made
+
+
+def _scaled(band: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    image = Image.fromarray(band, "F").resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    scaled: NDArray[np.float32] = np.asarray(image)
+    return scaled
+
+
+def _whole(values: NDArray[Any]) -> NDArray[np.uint16]:
+    whole: NDArray[np.uint16] = np.clip(np.rint(values), 0, 0xFFFF).astype(np.uint16)
+    return whole
 
 
 def sixteen_bit(

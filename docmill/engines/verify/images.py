@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from docmill.engines.verify.compare import Tolerance, from_cmyk
-from docmill.errors import CorruptDocument, DocmillError
-from docmill.jp2 import read_jp2
+from docmill.errors import DocmillError
+from docmill.jp2 import profile_of
 from docmill.tiff import Tiff
 from docmill.tiff_tags import Tag
 
@@ -161,8 +161,8 @@ class ImagePages:
             from PIL import TiffImagePlugin  # noqa: F401 (registers itself)
         file.seek(0)
         image = self._stack.enter_context(Image.open(file))
-        if image.format == "JPEG2000" and (profile := _jp2_profile(path)):
-            image.info["icc_profile"] = profile  # which Pillow does not tell
+        if image.format == "JPEG2000" and (profile := profile_of(path)):
+            image.info["icc_profile"] = profile
         return image
 
 
@@ -177,13 +177,6 @@ def _of_any_size() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _jp2_profile(path: Path) -> bytes | None:
-    try:
-        return read_jp2(path.read_bytes()).icc_profile
-    except CorruptDocument:
-        return None
 
 
 def _has_no_resolution(image: Image.Image) -> bool:
