@@ -17,11 +17,13 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])")
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """Orientation 1 to 8 (what is out of range counts as 1), and pixels per inch, 0 where not named."""
+    """Orientation 1 to 8 (what is out of range counts as 1), and pixels per inch, 0 where not named; then
+    `is_unitless` says whether that is on purpose."""
 
     orientation: int = 1
     dpi_x: float = 0.0
     dpi_y: float = 0.0
+    is_unitless: bool = False
 
 
 def read_exif(data: bytes) -> Exif:
@@ -51,14 +53,15 @@ def read_exif(data: bytes) -> Exif:
         pass  # what was read before the damage counts
     orientation = values.get(_ORIENTATION, 1)
     # 1: no absolute unit, 2: inch (the default), 3: centimetre
-    factor = {1: 0.0, 3: _CM_PER_INCH}.get(int(values.get(_RESOLUTION_UNIT, 2)), 1.0)
+    unit = int(values.get(_RESOLUTION_UNIT, 2))
+    factor = {1: 0.0, 3: _CM_PER_INCH}.get(unit, 1.0)
     x, y = (values.get(tag, 0.0) * factor for tag in (_X_RESOLUTION, _Y_RESOLUTION))
     # Some cameras write one of the two and leave rubbish in the other: 44 x 300 dpi of square pixels.
     if not _is_plausible(y) or not 1 / _MOST_OBLONG <= y / (x or y) <= _MOST_OBLONG:
         y = x
     x, y = (x, y) if _is_plausible(x) else (y, y)
     dpi_x, dpi_y = (x, y) if _is_plausible(x) else (0.0, 0.0)
-    return Exif(int(orientation) if 1 <= orientation <= 8 else 1, dpi_x, dpi_y)
+    return Exif(int(orientation) if 1 <= orientation <= 8 else 1, dpi_x, dpi_y, unit == 1)
 
 
 def xmp_orientation(data: bytes) -> int:

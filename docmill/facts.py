@@ -37,12 +37,17 @@ def upright_size(
 ) -> tuple[float, float]:
     """Width and height in points of the page of an image of `size` pixels, turned upright.
 
-    `dpi` is that of each axis before it is turned. Where it is 0 the page follows `default_dpi`, with
-    `aspect` times as many pixels an inch vertically: what files tell that name a pixel's shape but no unit.
+    `dpi` is that of each axis before it is turned. Where it is 0 the page follows `default_dpi`, by `aspect`:
+    what files tell that name a pixel's shape but no unit.
     """
-    x, y = dpi if dpi[0] and dpi[1] else (default_dpi, default_dpi * aspect)
+    x, y = dpi if dpi[0] and dpi[1] else axes_dpi(default_dpi, aspect)
     width, height = size[0] * 72 / x, size[1] * 72 / y
     return (height, width) if orientation >= 5 else (width, height)
+
+
+def axes_dpi(dpi: float, aspect: float) -> tuple[float, float]:
+    """Pixels an inch on each axis, the finer at `dpi`, so that a picture that is turned stays as large."""
+    return (dpi, dpi * aspect) if aspect <= 1 else (dpi / aspect, dpi)
 
 
 def plausible_aspect(x: float, y: float) -> float:

@@ -176,8 +176,10 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
     if frame is None:
         raise CorruptDocument("the JPEG has no frame header")
     bits, height, width, components = _frame_header(frame.payload)
-    # Exif that names no resolution means 72 dpi, by its standard.
-    exif_dpi = (exif.dpi_x or _EXIF_DPI, exif.dpi_y or _EXIF_DPI) if exif else None
+    # Exif that names no resolution means 72 dpi, by its standard, unless JFIF or it knows better.
+    aspect = plausible_aspect(*(_jfif_density(jfif, {0: 1.0}) or (1.0, 1.0)))
+    is_unitless = exif is not None and not exif.dpi_x and (exif.is_unitless or aspect != 1)
+    exif_dpi = (exif.dpi_x or _EXIF_DPI, exif.dpi_y or _EXIF_DPI) if exif and not is_unitless else None
     dpi_x, dpi_y = _jfif_density(jfif, _JFIF_UNITS) or exif_dpi or photoshop_dpi or (0.0, 0.0)
     return JpegHeader(
         width=width,
@@ -188,7 +190,7 @@ def read_jpeg_header(data: Buffer, start: int = 0) -> JpegHeader:
         orientation=exif.orientation if exif and exif.orientation != 1 else orientation_by_xmp,
         dpi_x=dpi_x,
         dpi_y=dpi_y,
-        aspect=plausible_aspect(*(_jfif_density(jfif, {0: 1.0}) or (1.0, 1.0))),
+        aspect=aspect,
         has_jfif=has_jfif,
         adobe_transform=adobe,
         icc_profile=b"".join(icc_chunks[number] for number in sorted(icc_chunks)) or None,

@@ -30,6 +30,17 @@ _FACTS_TAGS = (
     *(Tag.ORIENTATION, Tag.RESOLUTION_UNIT),
 )
 
+# Tags that say nothing of how the pixels are stored. One whose value cannot be read counts as missing, as in
+# libtiff: it is no reason to lose the page.
+_BESIDE = frozenset(
+    {
+        *(Tag.NEW_SUBFILE_TYPE, Tag.SUBFILE_TYPE, Tag.PAGE_NUMBER, Tag.ORIENTATION),
+        *(Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.RESOLUTION_UNIT, Tag.ICC_PROFILE, Tag.XMP),
+        *(Tag.IMAGE_DESCRIPTION, Tag.MAKE, Tag.MODEL, Tag.SOFTWARE, Tag.DATE_TIME, Tag.ARTIST, Tag.COPYRIGHT),
+    }
+)
+_NO_UNIT, _INCH, _CENTIMETRE = 1, 2, 3
+
 
 class Directory:
     """One image file directory: its tags, read when asked for, with the specification's defaults."""
@@ -68,7 +79,8 @@ class Directory:
     def raw(self, tag: int) -> bytes:
         """A tag's value as it is in the file; empty where the directory lacks it.
 
-        Raises `CorruptDocument` where it reaches beyond the end of the file.
+        Raises `CorruptDocument` where it reaches beyond the end of the file, unless it says nothing of the
+        pixels.
         """
         entry = self._entries.get(tag)
         if entry is None or entry[0] not in _TYPES:
@@ -82,6 +94,8 @@ class Directory:
         if near >= 0 and near + size <= len(self._window):
             return self._window[near : near + size]
         if offset + size > tiff.size:
+            if tag in _BESIDE:
+                return b""
             raise self.corrupt(
                 f"the value of TIFF tag {tag} is at byte {offset} to {offset + size},"
                 f" beyond the end of the file ({tiff.size} bytes)"
@@ -94,14 +108,18 @@ class Directory:
         return self.offset + entry[3] if entry else 0
 
     def numbers(self, tag: int) -> tuple[int, ...]:
-        """A tag's integers; empty where the directory lacks it. Raises `CorruptDocument` for other types."""
+        """A tag's integers; empty where the directory lacks it. Raises `CorruptDocument` for other types, of
+        a tag that says something of the pixels."""
         entry = self._entries.get(tag)
         if entry is None or entry[0] not in _TYPES:
             return ()
         code = _TYPES[entry[0]][0]
         if code in ("II", "ii", "f", "d"):
+            if tag in _BESIDE:
+                return ()
             raise self.corrupt(f"TIFF tag {tag} is no whole number")
-        return struct.unpack(f"{self.tiff.byte_order}{entry[1]}{code}", self.raw(tag))
+        raw = self.raw(tag)
+        return struct.unpack(f"{self.tiff.byte_order}{entry[1]}{code}", raw) if raw else ()
 
     def number(self, tag: int, default: int) -> int:
         """A tag's first integer."""
@@ -129,6 +147,8 @@ class Directory:
             return ()
         code = _TYPES[entry[0]][0]
         raw = self.raw(tag)
+        if not raw:
+            return ()
         values = struct.unpack(f"{self.tiff.byte_order}{entry[1] * len(code)}{code[0]}", raw)
         if len(code) == 1:
             return tuple(map(float, values))
@@ -193,10 +213,10 @@ class Directory:
 
     def dpi(self) -> tuple[float, float]:
         """Pixels per inch along the rows and down them, before Orientation; 0.0 where the file names none."""
-        unit = self.number(Tag.RESOLUTION_UNIT, 2)
-        if unit not in (2, 3):
+        unit = self.number(Tag.RESOLUTION_UNIT, _INCH)
+        if unit == _NO_UNIT:
             return 0.0, 0.0
-        per_inch = 2.54 if unit == 3 else 1.0
+        per_inch = 2.54 if unit == _CENTIMETRE else 1.0  # others mean inches, as in libtiff
         x, y = self._density(Tag.X_RESOLUTION) * per_inch, self._density(Tag.Y_RESOLUTION) * per_inch
         # Writers that know one only, or write 0 for the other, mean square pixels.
         return x or y, y or x
@@ -206,12 +226,16 @@ class Directory:
         # 1 dot an inch or less is how programs write 'unknown' without changing the unit.
         return value if 1.0 < value < 1e6 else 0.0
 
+    def aspect(self) -> float:
+        """Vertical to horizontal resolution where the file names none in a unit: a pixel's shape."""
+        if all(self.dpi()):
+            return 1.0
+        return plausible_aspect(self.real(Tag.X_RESOLUTION), self.real(Tag.Y_RESOLUTION))
+
     def size_pt(self, default_dpi: float) -> tuple[float, float]:
         """Width and height of the upright page in points, at `default_dpi` where the file names none."""
-        dpi = self.dpi()
-        # Where the unit is 'none', the resolutions tell a pixel's shape.
-        aspect = 1.0 if dpi[0] else plausible_aspect(self.real(Tag.X_RESOLUTION), self.real(Tag.Y_RESOLUTION))
-        return upright_size((self.width, self.height), dpi, self.orientation, default_dpi, aspect)
+        size = self.width, self.height
+        return upright_size(size, self.dpi(), self.orientation, default_dpi, self.aspect())
 
     def facts_key(self) -> object:
         """Pages with the same key have the same facts."""

@@ -51,6 +51,8 @@ def test_facts_of_each_page(tmp_path: Path, order: str, big: bool) -> None:
         ((0, 0), 2, (0, 0), (4 * 72 / 300, 3 * 72 / 300)),
         ((1, 1), 2, (0, 0), (4 * 72 / 300, 3 * 72 / 300)),  # how programs write 'unknown'
         ((200, 0), 2, (200, 200), (4 * 72 / 200, 3 * 72 / 200)),
+        ((200, 100), 0, (200, 100), (4 * 72 / 200, 3 * 72 / 100)),  # no unit that there is: inches
+        ((200, 100), 9, (200, 100), (4 * 72 / 200, 3 * 72 / 100)),
     ],
 )
 def test_resolution_and_its_unit(
@@ -64,6 +66,31 @@ def test_resolution_and_its_unit(
     ((page,), _) = page_facts(write(tmp_path, data), 300)
     assert (page.dpi_x, page.dpi_y) == pytest.approx(facts_dpi)
     assert (page.width_pt, page.height_pt) == pytest.approx(points)
+
+
+OUTSIDE = (3, b"\0\1" * 20_000)
+
+
+@pytest.mark.parametrize("tag", [254, 270, 274, 282, 283, 296, 700, 34675])
+@pytest.mark.parametrize("how", ["outside", "a float"])
+def test_a_tag_beside_the_pixels_is_no_reason_to_lose_a_page(tmp_path: Path, tag: int, how: str) -> None:
+    """What libtiff cannot read of such tags it takes for missing."""
+    layout = Layout(dpi=(200, 200), extra={tag: OUTSIDE})
+    data = bytearray(tiff_bytes([(ROW * 3, 4, 3, layout)]))
+    (at,) = struct.unpack_from("<I", data, 4)
+    (entry,) = [
+        at + 2 + 12 * i for i in range(18) if struct.unpack_from("<H", data, at + 2 + 12 * i)[0] == tag
+    ]
+    if how == "outside":
+        struct.pack_into("<HII", data, entry + 2, 3, 40, 0x7FFFFFF0)
+    else:
+        struct.pack_into("<HIf", data, entry + 2, 11, 1, 200.0)
+    path = write(tmp_path, bytes(data))
+    ((page,), problems) = page_facts(path, 300)
+    assert (page.width_px, page.height_px, page.dpi_x, page.dpi_y) == (4, 3, 200, 200)
+    assert not problems
+    with Tiff(path) as tiff:
+        assert tiff.page(1).orientation == 1
 
 
 def test_orientation_turns_the_facts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_p
 from docmill.errors import CorruptDocument
 from docmill.exif import upright_xmp
 from docmill.facts import upright_size
-from docmill.formats import JP2, PNG, TIFF
+from docmill.formats import JP2, JPEG, PNG, TIFF
 from docmill.jp2 import profile_of
+from docmill.jpeg import read_jpeg_header
 from docmill.page_limits import check_pixels
 from docmill.pictures import decoding, open_picture, picture_exif, resolution
 from docmill.png import color_chunks, read_png_header
@@ -68,8 +69,9 @@ class Frame:
     """A decoded page, turned upright, and what the file says of it.
 
     `wide` has all 16 bits of samples that Pillow cuts to 8: rows x pixels x samples, of RGB or gray with or
-    without alpha; `notes` tell of what is lost all the same. `dpi` is None where the file names none.
-    `orientation` is how a TIFF stores the page.
+    without alpha; `notes` tell of what is lost all the same. `dpi` is None where the file names none;
+    `aspect` then is a pixel's shape, vertical to horizontal resolution. `orientation` is how a TIFF stores
+    the page.
     """
 
     image: Image.Image
@@ -79,6 +81,7 @@ class Frame:
     icc: bytes
     exif: bytes
     texts: dict[int, bytes]
+    aspect: float = 1.0
     xmp: bytes = b""
     png_colors: tuple[tuple[bytes, bytes], ...] = ()
     notes: tuple[str, ...] = ()
@@ -132,7 +135,8 @@ class PictureFile:
         if self._is_tiff:
             return self._tiff.page(number).size_pt(default)
         with open_picture(self._path) as image:
-            return upright_size(image.size, resolution(image), picture_exif(image).orientation, default)
+            dpi, aspect, orientation = self._density(image)
+            return upright_size(image.size, dpi, orientation, default, aspect)
 
     def _frame(self, number: int, *, truncated: bool) -> Frame:
         if self._is_tiff and not truncated:
@@ -158,14 +162,12 @@ class PictureFile:
             if self._is_tiff:
                 # Pillow has turned it, and forgotten so.
                 directory = self._tiff.page(number)
-                frame.orientation = turned = directory.orientation
-                x, y = directory.dpi()
+                frame.orientation = directory.orientation
+                _measure(frame, directory.dpi(), directory.aspect(), directory.orientation)
             else:
-                x, y = resolution(image)
-                turned = picture_exif(image).orientation
-                _turn(frame, turned)
-            if x and y:
-                frame.dpi = (y, x) if turned >= 5 else (x, y)
+                dpi, aspect, orientation = self._density(image)
+                _turn(frame, orientation)
+                _measure(frame, dpi, aspect, orientation)
             return frame
 
     def _tiff_frame(self, number: int) -> Frame:
@@ -191,9 +193,7 @@ class PictureFile:
             xmp=upright_xmp(_raw(directory, Tag.XMP)),
         )
         _turn(frame, directory.orientation)
-        x, y = directory.dpi()
-        if x and y:
-            frame.dpi = (y, x) if directory.orientation >= 5 else (x, y)
+        _measure(frame, directory.dpi(), directory.aspect(), directory.orientation)
         return frame
 
     @contextmanager
@@ -205,6 +205,15 @@ class PictureFile:
             elif self.count > 1:
                 image.seek(number - 1)
             yield image
+
+    def _density(self, image: Image.Image) -> tuple[tuple[float, float], float, int]:
+        """Pixels per inch, or their shape, and the orientation, as the probe reads them."""
+        if self._options.mime_type in (JPEG.mime_type, PNG.mime_type):
+            with suppress(CorruptDocument), _mapped(self._path) as data:
+                is_png = self._options.mime_type == PNG.mime_type
+                header = read_png_header(data) if is_png else read_jpeg_header(data)
+                return (header.dpi_x, header.dpi_y), header.aspect, header.orientation
+        return resolution(image), 1.0, picture_exif(image).orientation
 
     def _jp2_profile(self) -> bytes:
         return profile_of(self._path) if self._options.mime_type == JP2.mime_type else b""
@@ -285,6 +294,15 @@ def _wide_png(path: Path) -> NDArray[np.uint16] | None:
         else:
             opacity = np.frombuffer(alpha.samples, np.uint8).astype(np.uint16) * 257
         return np.concatenate([rows, opacity.reshape(*shape, 1)], axis=2)
+
+
+def _measure(frame: Frame, dpi: tuple[float, float], aspect: float, orientation: int) -> None:
+    """Note the resolution of a frame that has been turned."""
+    x, y = dpi
+    if x and y:
+        frame.dpi = (y, x) if orientation >= 5 else (x, y)
+    else:
+        frame.aspect = 1 / aspect if orientation >= 5 else aspect
 
 
 def _turn(frame: Frame, orientation: int) -> None:

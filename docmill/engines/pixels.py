@@ -22,6 +22,7 @@ from docmill.engines.output.plan import OutputPlan
 from docmill.engines.raster.decoded import icc_fits
 from docmill.engines.raster.wide_pictures import as_wide
 from docmill.errors import UnsupportedConversion
+from docmill.facts import axes_dpi
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PDF, PNG, TIFF, WEBP, Compression, Format
 from docmill.options import Alpha, PixelBox
 from docmill.page_limits import check_pixels
@@ -39,6 +40,17 @@ class _Holds:
     alpha: bool = False
     cmyk: bool = False
     bits: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Density:
+    """Pixels per inch, and vertical to horizontal where there are none."""
+
+    dpi: tuple[float, float] | None
+    aspect: float
+
+    def turned(self) -> _Density:
+        return _Density(self.dpi and (self.dpi[1], self.dpi[0]), 1 / self.aspect)
 
 
 _FORMATS: dict[Format, _Holds] = {
@@ -70,13 +82,17 @@ def page_of(frame: Frame, plan: OutputPlan, options: EngineOptions, number: int)
     holds = _holds(plan)
     alpha, dpi, size = options.options.alpha, options.options.dpi, options.options.size
     box = PixelBox.parse(size) if size else None
-    resolution = frame.dpi or ((dpi, dpi) if dpi else None)
+    resolution = frame.dpi or (axes_dpi(dpi, frame.aspect) if dpi else None)
+    aspect = frame.aspect
     before = after = frame.image.size
     if box:
         after = box.fit(*before)
         check_pixels(*after, options.max_page_pixels, page=number)
+        across, down = after[0] / before[0], after[1] / before[1]
+        aspect *= down / across
         if resolution:
-            resolution = resolution[0] * after[0] / before[0], resolution[1] * after[1] / before[1]
+            resolution = resolution[0] * across, resolution[1] * down
+    density = _Density(resolution, aspect)
     if frame.wide is not None and holds.bits >= 16:
         wide = as_wide(frame.wide)
         wide = wide.on_white() if alpha is Alpha.WHITE else wide
@@ -84,21 +100,21 @@ def page_of(frame: Frame, plan: OutputPlan, options: EngineOptions, number: int)
         parts = [wide.colors] if wide.alpha is None else [wide.colors, wide.alpha[:, :, None]]
         color = Color.RGB if wide.space == "RGB" else Color.GRAY
         samples = np.concatenate(parts, axis=2)
-        return _assembled(frame, plan, samples, color, 16, wide.alpha is not None, resolution)
+        return _assembled(frame, plan, samples, color, 16, wide.alpha is not None, density)
     image = _adapted(frame.image, frame.icc, plan, holds, alpha)
     if box:
         image = _resized(image, after)
     if plan.bits == 1 and image.mode != "1":
         rows: Rows = np.asarray(image.convert("L"))
         bits = np.unpackbits(plan.bilevel(rows), axis=1, count=rows.shape[1])
-        return _assembled(frame, plan, bits[:, :, None], Color.GRAY, 1, False, resolution)
+        return _assembled(frame, plan, bits[:, :, None], Color.GRAY, 1, False, density)
     color, depth, has_alpha = _KINDS[image.mode]
     rows = np.asarray(image)
     if depth == 1:
         rows = rows.view(np.uint8)
     if rows.ndim == 2:
         rows = rows[:, :, None]
-    page = _assembled(frame, plan, rows, color, depth, has_alpha, resolution)
+    page = _assembled(frame, plan, rows, color, depth, has_alpha, density)
     palette = bytes(image.getpalette("RGB") or b"") if color is Color.PALETTE else b""
     page = replace(page, palette=palette, is_float=image.mode == "F")
     if plan.bits is not None:
@@ -215,14 +231,13 @@ def _assembled(
     color: Color,
     bits: int,
     alpha: bool,
-    dpi: tuple[float, float] | None,
+    density: _Density,
 ) -> PageImage:
     """A page of rows x pixels x samples. A TIFF of a TIFF keeps the way in which its rows are stored."""
     orientation = frame.orientation if plan.format is TIFF else 1
     if orientation > 1:
         rows = turn(rows, _UNDONE_BY.get(orientation, orientation))
-        if dpi and orientation >= 5:
-            dpi = dpi[1], dpi[0]
+        density = density.turned() if orientation >= 5 else density
     height, width, _ = rows.shape
     flat = np.ascontiguousarray(rows).reshape(height, -1)
     components = 3 if color is Color.PALETTE else CHANNELS[color]
@@ -234,7 +249,8 @@ def _assembled(
         alpha=alpha,
         bands=(pack_bits(flat, bits) if bits < 8 else flat,),
         band_rows=height,
-        dpi=dpi,
+        dpi=density.dpi,
+        aspect=1.0 if density.dpi else density.aspect,
         icc=frame.icc if icc_fits(frame.icc, components) else b"",
         exif=frame.exif,
         orientation=orientation,

@@ -73,7 +73,9 @@ class _Maker:
         else:
             encoded = self.plan.encode(page, path, narrows=False)
         default = asked.dpi or self.options.default_dpi
-        size = upright_size((page.width, page.height), page.dpi or (0, 0), page.orientation, default)
+        size = upright_size(
+            (page.width, page.height), page.dpi or (0, 0), page.orientation, default, page.aspect
+        )
         how = "copied" if is_copied else f"decoded{' in part' if frame.damage else ''} ({encoded.how})"
         return MadePage(encoded, PageResult(number, *size, page.width, page.height, how), frame.damage)
 

@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
+from docmill.documents.identify import identify
 from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, UnsupportedConversion
 from docmill.formats import Compression
 from tests.engines.raster_support import convert, picture, read_wide, same
@@ -482,3 +483,56 @@ def test_a_picture_that_breaks_off_is_named_by_its_page_and_what_to_do(tmp_path:
     result = convert(path, "tiff", tmp_path / "out", on_error="resume")
     (failure,) = result.failures
     assert failure.error["message"].count("page 1") == 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("to", ["tiff", "png", "jpeg", "tiff-jpeg"])
+@pytest.mark.parametrize("source", ["tif", "png", "jpg"])
+def test_the_shape_of_a_pixel_is_kept(tmp_path, source, to, orientation):
+    """A fax has 204 x 98 dots an inch, and some writers say no more than that they are oblong."""
+    path = tmp_path / f"a.{source}"
+    image, turned = picture("L", (60, 40)), Image.Exif()
+    turned[274] = orientation
+    if source == "tif":
+        image.save(path, tiffinfo={274: orientation, 282: 2.0, 283: 1.0, 296: 1})
+    elif source == "png":
+        image.save(path, exif=turned)
+        insert_chunk(path, b"pHYs", struct.pack(">IIB", 2, 1, 0))
+    else:
+        image.save(path, exif=turned)
+        data = bytearray(path.read_bytes())
+        data[13:18] = struct.pack(">BHH", 0, 2, 1)
+        path.write_bytes(data)
+    before = facts(path)
+    result = convert(path, to, tmp_path / "out")
+    after = facts(result.outputs[0])
+    want = (before.width_pt, before.height_pt)
+    assert want == pytest.approx((14.4, 19.2) if orientation == 1 else (19.2, 14.4))
+    assert (after.width_pt, after.height_pt, after.dpi_x) == pytest.approx((*want, 0))
+    assert (result.pages[0].width_pt, result.pages[0].height_pt) == pytest.approx(want)
+    # At a resolution, a pixel still has its shape.
+    result = convert(path, to, tmp_path / "at", dpi=150)
+    page = facts(result.outputs[0])
+    assert (page.width_pt, page.height_pt) == pytest.approx((2 * want[0], 2 * want[1]))
+
+
+def facts(path):
+    return identify(path, max_page_pixels=10**8, max_pages=9, default_dpi=300).pages[0]
+
+
+def insert_chunk(path, kind, body):
+    data = path.read_bytes()
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+
+
+def test_a_resolution_that_only_photoshop_tells(tmp_path):
+    resolution = b"8BIM\x03\xed\0\0" + struct.pack(">I", 16)
+    resolution += struct.pack(">IHHIHH", 200 << 16, 1, 1, 100 << 16, 1, 1)
+    segment = b"Photoshop 3.0\0" + resolution
+    picture("L").save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    app13 = b"\xff\xed" + struct.pack(">H", 2 + len(segment)) + segment
+    (tmp_path / "a.jpg").write_bytes(data[:2] + app13 + data[20:])  # without JFIF's
+    (made,) = convert(tmp_path / "a.jpg", "png", tmp_path / "out").outputs
+    assert (facts(made).dpi_x, facts(made).dpi_y) == (200, 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -36,7 +37,8 @@ class PageImage:
     and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts` are fields
     of text to keep, by their tag in TIFF and Exif, `xmp` is an XMP packet, and `png_colors` are chunks of PNG
     that say what the colours are; `notes` say what of the page was lost on the way. All bands but the last
-    have `band_rows` rows; a band is valid until the next is asked for.
+    have `band_rows` rows; a band is valid until the next is asked for. `aspect` is vertical to horizontal
+    resolution where there is no `dpi`.
     """
 
     width: int
@@ -49,6 +51,7 @@ class PageImage:
     is_float: bool = False
     palette: bytes = b""
     dpi: tuple[float, float] | None = None
+    aspect: float = 1.0
     icc: bytes = b""
     exif: bytes = b""
     orientation: int = 1
@@ -65,6 +68,13 @@ class PageImage:
     @property
     def row_bytes(self) -> int:
         return (self.width * self.samples * self.bits + 7) // 8
+
+    @property
+    def pixel_shape(self) -> tuple[int, int] | None:
+        """Horizontal and vertical resolution without a unit, in small numbers; None where they are the same
+        or known in dpi."""
+        ratio = Fraction(self.aspect).limit_denominator(1000)
+        return None if self.dpi or ratio == 1 else (ratio.denominator, ratio.numerator)
 
     @property
     def is_whole(self) -> bool:

@@ -20,7 +20,7 @@ from docmill.tiff_tags import Tag
 DEFAULT_JPEG_QUALITY = 90
 # What the fields for width and height of a format hold.
 _LARGEST = {JPEG: 65_500, WEBP: 16_383, GIF: 65_535, PCX: 65_535}
-_INCH = 2
+_NO_UNIT, _INCH = 1, 2
 # A JPEG's marker segment holds 65,533 bytes, of which XMP's name takes some; what is longer stays out.
 _LARGEST_SEGMENT = 65_500
 # Level 4 of 6 takes WebP three times as long for a hundredth of the size.
@@ -78,7 +78,11 @@ def jpeg_bytes(
         # Only colour can be coarser than brightness; libtiff refuses other factors in gray and CMYK.
         subsampling = Subsampling.FULL
     image.save(out, "JPEG", quality=quality, subsampling=":".join(subsampling), **extra)
-    return out.getvalue()
+    made = out.getvalue()
+    if page and page.pixel_shape and made[6:11] == b"JFIF\0":
+        # Pillow has no way to say it: densities of the unit 0.
+        made = made[:13] + struct.pack(">BHH", 0, *page.pixel_shape) + made[18:]
+    return made
 
 
 def _mode(page: PageImage) -> str:
@@ -112,9 +116,9 @@ def _band_image(page: PageImage, band: Rows, rawmode: str) -> Image.Image:
 def _save_webp(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:
     exif = Image.Exif()
     exif.load(page.exif)
-    if page.dpi:
-        exif[Tag.X_RESOLUTION], exif[Tag.Y_RESOLUTION] = page.dpi
-        exif[Tag.RESOLUTION_UNIT] = _INCH
+    if resolution := page.dpi or page.pixel_shape:
+        exif[Tag.X_RESOLUTION], exif[Tag.Y_RESOLUTION] = resolution
+        exif[Tag.RESOLUTION_UNIT] = _INCH if page.dpi else _NO_UNIT
     if quality is None:
         how: dict[str, object] = {"lossless": True, "quality": 50, "exact": True}
     else:

@@ -43,6 +43,8 @@ def write_png(page: PageImage, path: Path) -> None:
         if page.dpi:
             x, y = (min(round(dpi * _INCHES_A_METRE), 0x7FFFFFFF) for dpi in page.dpi)
             _chunk(file, b"pHYs", struct.pack(">IIB", x, y, 1))
+        elif page.pixel_shape:
+            _chunk(file, b"pHYs", struct.pack(">IIB", *page.pixel_shape, 0))
         if page.exif:
             _chunk(file, b"eXIf", page.exif.removeprefix(b"Exif\0\0"))
         if page.xmp:

@@ -82,7 +82,7 @@ def write_tiff_page(
     """
     fields = {tag: _ascii(text) for tag, text in page.texts.items()}
     fields |= _pixel_fields(page, compression)
-    fields |= _resolution_fields(page.dpi)
+    fields |= _resolution_fields(page)
     if page.xmp:
         fields[Tag.XMP] = TiffField(BYTE, len(page.xmp), page.xmp)
     if page.icc:
@@ -164,9 +164,9 @@ def _color_map(page: PageImage) -> TiffField:
     return _shorts(*colors.T.ravel().tolist())
 
 
-def _resolution_fields(dpi: tuple[float, float] | None) -> dict[int, TiffField]:
-    unit = 2 if dpi else 1
-    x, y = dpi or (1.0, 1.0)
+def _resolution_fields(page: PageImage) -> dict[int, TiffField]:
+    unit = 2 if page.dpi else 1
+    x, y = page.dpi or page.pixel_shape or (1.0, 1.0)
     return {
         Tag.X_RESOLUTION: _rational(x),
         Tag.Y_RESOLUTION: _rational(y),
