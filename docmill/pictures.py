@@ -9,8 +9,9 @@ import math
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,15 @@ _BITS = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}
 _PLAUSIBLE_DPI = (1.0, 100_000.0)
 
 
+# The modules that read and write the commonest, by Pillow's names: all of Pillow's take 40 ms to import, and
+# every worker would.
+_PLUGINS = {
+    "AVIF": "AvifImagePlugin", "BMP": "BmpImagePlugin", "DIB": "BmpImagePlugin", "GIF": "GifImagePlugin",
+    "JPEG": "JpegImagePlugin", "JPEG2000": "Jpeg2KImagePlugin", "PCX": "PcxImagePlugin",
+    "PNG": "PngImagePlugin", "PPM": "PpmImagePlugin", "TIFF": "TiffImagePlugin", "WEBP": "WebPImagePlugin",
+}  # fmt: skip
+
+
 @contextmanager
 def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """Open a picture by its content; only the header is read, the pixels when they are asked for.
@@ -95,8 +105,30 @@ def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image
     """
     from PIL import Image
 
-    with decoding(), Image.open(path, formats=formats or _known_formats()) as image:
+    with decoding(), Image.open(path, formats=_loaded(formats) or _known_formats()) as image:
         yield image
+
+
+def pillow_names(mime_type: str) -> tuple[str, ...]:
+    """Pillow's names for the format of a MIME type; none for what no reader of Pillow's stands for."""
+    if mime_type == MPO.mime_type:
+        return ("JPEG",)  # whose reader looks into it
+    if mime_type == J2K.mime_type:
+        return ("JPEG2000",)
+    return tuple(name.upper() for name, format in FORMATS_BY_PILLOW.items() if format.mime_type == mime_type)
+
+
+def load_plugin(name: str) -> None:
+    """Have Pillow know a format by its own name, and if possible no other."""
+    from PIL import Image
+
+    if plugin := _PLUGINS.get(name):
+        with suppress(ImportError):  # a build of Pillow without it
+            import_module(f"PIL.{plugin}")
+            return
+    Image.init()
+    if name == "HEIF":
+        _register_heif()
 
 
 @contextmanager
@@ -177,15 +209,29 @@ def bits_per_pixel(image: Image.Image) -> int:
     return _BITS.get(image.mode, 8 * len(image.getbands()))
 
 
+def _loaded(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the formats that this installation of Pillow has."""
+    from PIL import Image
+
+    for name in names:
+        if name not in Image.OPEN:
+            load_plugin(name)
+    return tuple(name for name in names if name in Image.OPEN)
+
+
+def _register_heif() -> None:
+    if find_spec("pi_heif") is not None:
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+
+
 def _known_formats() -> tuple[str, ...]:
     """Those of Pillow's formats that docmill reads and this installation of Pillow has."""
     from PIL import Image
 
     Image.init()
-    if find_spec("pi_heif") is not None:
-        import pi_heif
-
-        pi_heif.register_heif_opener()
+    _register_heif()
     names = {name.upper() for name in FORMATS_BY_PILLOW}
     return tuple(name for name in Image.OPEN if name in names)
 

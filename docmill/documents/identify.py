@@ -6,9 +6,11 @@ It reads unknown files, so docmill runs it in a sandbox process. The file's name
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from docmill.bmp import is_bmp, read_bmp_header
 from docmill.errors import CorruptDocument, DocmillError, UnknownFormat
@@ -27,6 +29,9 @@ from docmill.pictures import (
 )
 from docmill.png import is_png, read_png_header
 from docmill.tiff import page_facts
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What people do hand in, told by name although docmill does not read it.
@@ -57,6 +62,14 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"ID3", "MP3 sound"),
 )  # fmt: skip
 _HEAD = 1024
+# What begins so is of a format that one reader of Pillow's reads, and no other.
+_LIKELY: tuple[tuple[bytes, int, tuple[str, ...]], ...] = (
+    (b"GIF8", 0, ("GIF",)),
+    (b"WEBP", 8, ("WEBP",)),
+    (b"\xff\x4f\xff\x51", 0, ("JPEG2000",)),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", 0, ("JPEG2000",)),
+    (b"ftypavif", 4, ("AVIF",)),
+)
 
 
 def identify(
@@ -186,7 +199,7 @@ def _pdf(path: Path, password: str | None, max_pages: int) -> DocumentFacts:
 
 def _picture(path: Path, head: bytes, name: str, limits: _Limits) -> DocumentFacts:
     try:
-        with open_picture(path) as image:
+        with _opened(path, head) as image:
             format = picture_format(image)
             count = frame_count(image)
             check_page_count(count, limits.max_pages)
@@ -203,6 +216,14 @@ def _picture(path: Path, head: bytes, name: str, limits: _Limits) -> DocumentFac
             return DocumentFacts(format.mime_type, (page,) * count)
     except UnknownFormat:
         raise _unknown(head, name) from None
+
+
+@contextmanager
+def _opened(path: Path, head: bytes) -> Iterator[Image.Image]:
+    """The picture, by the one reader of Pillow's that its first bytes are of where they tell, else by all."""
+    likely = next((names for magic, at, names in _LIKELY if head.startswith(magic, at)), ())
+    with open_picture(path, formats=likely) as image:
+        yield image
 
 
 def _page(

@@ -31,7 +31,7 @@ from docmill.formats import JP2, JPEG, PNG, TIFF
 from docmill.jp2 import profile_of
 from docmill.jpeg import read_jpeg_header
 from docmill.page_limits import check_pixels
-from docmill.pictures import decoding, open_picture, picture_exif, resolution
+from docmill.pictures import decoding, open_picture, picture_exif, pillow_names, resolution
 from docmill.png import color_chunks, read_png_header
 from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory
@@ -95,13 +95,14 @@ class PictureFile:
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._path = path
         self._options = options
+        self._formats = pillow_names(options.mime_type)
         self._is_tiff = options.mime_type == TIFF.mime_type
         self._open = ExitStack()
         if self._is_tiff:
             self._tiff = self._open.enter_context(Tiff(path, options.max_pages))
             self.count = len(self._tiff)
         else:
-            image = self._open.enter_context(open_picture(path))
+            image = self._open.enter_context(open_picture(path, formats=self._formats))
             self.count = count_pages(image, options)
         self.damage = self._tiff.damage if self._is_tiff else None
 
@@ -134,7 +135,7 @@ class PictureFile:
         default = self._options.options.dpi or self._options.default_dpi
         if self._is_tiff:
             return self._tiff.page(number).size_pt(default)
-        with open_picture(self._path) as image:
+        with open_picture(self._path, formats=self._formats) as image:
             dpi, aspect, orientation = self._density(image)
             return upright_size(image.size, dpi, orientation, default, aspect)
 
@@ -199,7 +200,7 @@ class PictureFile:
     @contextmanager
     def _picture(self, number: int) -> Iterator[Any]:
         """The file anew, at that page, with nothing decoded yet."""
-        with open_picture(self._path, formats=("TIFF",) if self._is_tiff else ()) as image:
+        with open_picture(self._path, formats=self._formats) as image:
             if self._is_tiff:
                 _seek_directory(image, self._tiff.page(number), number)
             elif self.count > 1:

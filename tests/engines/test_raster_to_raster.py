@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -536,3 +538,23 @@ def test_a_resolution_that_only_photoshop_tells(tmp_path):
     (tmp_path / "a.jpg").write_bytes(data[:2] + app13 + data[20:])  # without JFIF's
     (made,) = convert(tmp_path / "a.jpg", "png", tmp_path / "out").outputs
     assert (facts(made).dpi_x, facts(made).dpi_y) == (200, 100)
+
+
+@pytest.mark.parametrize("source", ["jpg", "webp", "jp2", "tif"])
+@pytest.mark.parametrize("to", ["png", "webp", "jp2"])
+def test_pillow_reads_in_only_the_formats_that_are_needed(tmp_path, source, to):
+    """All of them take 40 ms, in each process that opens a picture."""
+    picture("RGB").save(tmp_path / f"a.{source}")
+    script = f"""
+import sys
+from pathlib import Path
+from docmill.documents.identify import identify
+from docmill.engines.base import EngineOptions
+from docmill.engines.raster_to_raster import RasterToRaster
+from docmill.formats import target_from_name
+facts = identify(Path("a.{source}"), max_page_pixels=10**8, max_pages=9, default_dpi=300)
+options = EngineOptions(target_from_name("{to}"), mime_type=facts.mime_type)
+RasterToRaster().convert(Path("a.{source}"), Path("."), options, lambda progress: None)
+assert "PIL.FliImagePlugin" not in sys.modules and "pi_heif" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

@@ -14,6 +14,7 @@ from docmill.engines.output.page import Color, PageImage, Rows
 from docmill.errors import EngineFailed, UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, WEBP, Format, Subsampling
 from docmill.jp2 import with_metadata
+from docmill.pictures import load_plugin, pillow_names
 from docmill.tiff_tags import Tag
 
 # Photographs and scans look the same at it; Pillow's own default, 75, shows halos around text.
@@ -46,6 +47,8 @@ def write_with_pillow(
     if format is JPEG:
         path.write_bytes(jpeg_bytes(image, quality or DEFAULT_JPEG_QUALITY, subsampling, page))
         return
+    for name in pillow_names(format.mime_type):
+        load_plugin(name)
     _WRITERS[format](page, image, path, quality)
 
 

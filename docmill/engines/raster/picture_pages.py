@@ -20,7 +20,14 @@ from docmill.jp2 import profile_of
 from docmill.options import OnError
 from docmill.page_limits import check_pixels
 from docmill.pdf import PdfPage
-from docmill.pictures import decoding, open_picture, picture_exif, picture_format, resolution
+from docmill.pictures import (
+    decoding,
+    open_picture,
+    picture_exif,
+    picture_format,
+    pillow_names,
+    resolution,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,7 +42,8 @@ class PicturePages:
         self._options = options
         self._path = path
         self._open = ExitStack()
-        self._image = self._open.enter_context(open_picture(path))
+        self._formats = pillow_names(options.mime_type)
+        self._image = self._open.enter_context(open_picture(path, formats=self._formats))
         self._count = count_pages(self._image, options)
 
     def __len__(self) -> int:
@@ -73,7 +81,7 @@ class PicturePages:
 
     def _partly(self, number: int, error: CorruptDocument) -> PdfPage:
         """What Pillow can make of broken data, from a fresh start: a decoder that failed has no way back."""
-        with open_picture(self._path) as image, decoding(truncated=True):
+        with open_picture(self._path, formats=self._formats) as image, decoding(truncated=True):
             if self._count > 1:
                 image.seek(number - 1)
             image.load()
