@@ -99,6 +99,10 @@ class Tiff:
         offset = self._pages[number - 1]
         return self._directories.get(offset) or self._read_directory(offset, number)
 
+    def directory_at(self, offset: int, number: int) -> Directory:
+        """A directory that hangs on that of page `number`; raises `CorruptDocument`."""
+        return self._read_directory(offset, number)
+
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file; fewer where it ends before. Several threads may read at once."""
         if offset >= self.size:

@@ -102,6 +102,16 @@ class Directory:
             )
         return tiff.read(offset, size)
 
+    @property
+    def tags(self) -> tuple[int, ...]:
+        """The tags of the directory."""
+        return tuple(self._entries)
+
+    def kind(self, tag: int) -> tuple[int, int]:
+        """The type and the count of a tag's values; the directory has it."""
+        kind, count, *_ = self._entries[tag]
+        return kind, count
+
     def position(self, tag: int) -> int:
         """Where in the file a tag's value, or the offset to it, stands; 0 where the directory lacks it."""
         entry = self._entries.get(tag)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.described import exif_of_directory, exif_of_image, xmp_of_directory, xmp_of_image
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
 from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
@@ -25,7 +26,6 @@ from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
 from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
 from docmill.errors import CorruptDocument
-from docmill.exif import upright_xmp
 from docmill.facts import upright_size
 from docmill.formats import JP2, JPEG, PNG, TIFF
 from docmill.jp2 import profile_of
@@ -35,24 +35,9 @@ from docmill.pictures import decoding, open_picture, picture_exif, pillow_names,
 from docmill.png import color_chunks, read_png_header
 from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory
+from docmill.tiff_fields import Ifd
 from docmill.tiff_tags import Tag
 
-# Descriptions that travel with a page.
-_TEXTS: tuple[int, ...] = (
-    Tag.IMAGE_DESCRIPTION,
-    Tag.MAKE,
-    Tag.MODEL,
-    Tag.DATE_TIME,
-    Tag.ARTIST,
-    Tag.COPYRIGHT,
-)
-# Those of PNG's text chunks that are descriptions as well, by their keywords (PNG, third edition, 11.3.3.2).
-_PNG_TEXTS: dict[str, int] = {
-    "Title": Tag.IMAGE_DESCRIPTION,
-    "Description": Tag.IMAGE_DESCRIPTION,
-    "Author": Tag.ARTIST,
-    "Copyright": Tag.COPYRIGHT,
-}
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,8 +64,7 @@ class Frame:
     dpi: tuple[float, float] | None
     orientation: int
     icc: bytes
-    exif: bytes
-    texts: dict[int, bytes]
+    exif: Ifd
     aspect: float = 1.0
     xmp: bytes = b""
     png_colors: tuple[tuple[bytes, bytes], ...] = ()
@@ -147,16 +131,14 @@ class PictureFile:
             wide = self._wide(image)
             notes = lost_bits_note(self._path, image) if wide is None else ()
             image.load()
-            texts = _texts(image)
             frame = Frame(
                 image=self._keyed(image, wide),
                 wide=wide,
                 dpi=None,
                 orientation=1,
                 icc=image.info.get("icc_profile") or self._jp2_profile(),
-                exif=_exif(image, texts),
-                texts=texts,
-                xmp=_xmp(image),
+                exif=exif_of_image(image),
+                xmp=xmp_of_image(image),
                 png_colors=self._png_colors(),
                 notes=notes,
             )
@@ -164,6 +146,7 @@ class PictureFile:
                 # Pillow has turned it, and forgotten so.
                 directory = self._tiff.page(number)
                 frame.orientation = directory.orientation
+                frame.exif = exif_of_directory(directory)
                 _measure(frame, directory.dpi(), directory.aspect(), directory.orientation)
             else:
                 dpi, aspect, orientation = self._density(image)
@@ -182,16 +165,14 @@ class PictureFile:
                 alpha = [] if decoded.alpha is None else [decoded.alpha[:, :, None]]
                 wide = np.concatenate([decoded.colors, *alpha], axis=2)
             decoded = decoded.eight_bit()
-        texts = {tag: text for tag in _TEXTS if (text := _text(directory, tag))}
         frame = Frame(
             image=decoded,
             wide=wide,
             dpi=None,
             orientation=directory.orientation,
             icc=directory.raw(Tag.ICC_PROFILE),
-            exif=_described(texts),
-            texts=texts,
-            xmp=upright_xmp(_raw(directory, Tag.XMP)),
+            exif=exif_of_directory(directory),
+            xmp=xmp_of_directory(directory),
         )
         _turn(frame, directory.orientation)
         _measure(frame, directory.dpi(), directory.aspect(), directory.orientation)
@@ -262,17 +243,6 @@ def _seek_directory(image: Any, directory: Directory, number: int) -> None:
         frame += 1
 
 
-def _raw(directory: Directory, tag: int) -> bytes:
-    try:
-        return directory.raw(tag)
-    except CorruptDocument:  # a description that is lost leaves the pixels whole
-        return b""
-
-
-def _text(directory: Directory, tag: int) -> bytes:
-    return _raw(directory, tag).rstrip(b"\0 ").replace(b"\0", b" ")
-
-
 def _is_empty(image: Image.Image) -> bool:
     """If no pixel differs from another: what decoders leave where they found nothing."""
     extrema = np.array(image.getextrema()).reshape(-1, 2)
@@ -322,39 +292,3 @@ def turn(rows: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         rows = rows[::-1]
     return rows
-
-
-def _xmp(image: Image.Image) -> bytes:
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    if isinstance(xmp, str):
-        xmp = xmp.encode(errors="replace")
-    return upright_xmp(xmp) if isinstance(xmp, bytes) else b""
-
-
-def _exif(image: Image.Image, texts: dict[int, bytes]) -> bytes:
-    """The Exif block of formats that have one, without the orientation, which is applied."""
-    if not isinstance(image.info.get("exif"), bytes):
-        return _described(texts)
-    exif = image.getexif()
-    exif.pop(Tag.ORIENTATION, None)
-    return exif.tobytes() if len(exif) else b""
-
-
-def _described(texts: dict[int, bytes]) -> bytes:
-    """An Exif block of a TIFF's descriptions, which are the same tags."""
-    described = Image.Exif()
-    for tag, text in texts.items():
-        described[tag] = text.decode(errors="replace")
-    return described.tobytes() if texts else b""
-
-
-def _texts(image: Image.Image) -> dict[int, bytes]:
-    found = {}
-    exif = image.getexif()
-    chunks = getattr(image, "text", {})
-    named = {tag: chunks[keyword] for keyword, tag in _PNG_TEXTS.items() if keyword in chunks}
-    for tag in _TEXTS:
-        value = exif.get(tag) or named.get(tag)
-        if isinstance(value, str) and (text := value.rstrip("\0 ")):
-            found[tag] = text.encode("utf-8", "replace").replace(b"\0", b" ")
-    return found

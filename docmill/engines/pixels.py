@@ -254,7 +254,6 @@ def _assembled(
         icc=frame.icc if icc_fits(frame.icc, components) else b"",
         exif=frame.exif,
         orientation=orientation,
-        texts=frame.texts,
         xmp=frame.xmp,
         png_colors=frame.png_colors,
         notes=frame.notes,

@@ -155,7 +155,7 @@ def test_what_a_format_does_not_hold_is_told(tmp_path: Path) -> None:
         "page 1: the inks (CMYK) became RGB, since PNG holds none",
     )
     noise = np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
-    tifffile.imwrite(tmp_path / "c.tif", noise, photometric="rgb")
+    tifffile.imwrite(tmp_path / "c.tif", noise, photometric="rgb", metadata=None)
     assert convert(tmp_path / "c.tif", "gif", tmp_path / "few").notes == (
         "page 1: the colours became the nearest of 256, which are all that GIF holds",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from docmill.tiff_fields import Ifd
 
 # Of uint8, uint16, int32 or float32.
 Rows: TypeAlias = NDArray[Any]
@@ -34,11 +36,11 @@ class PageImage:
 
     A band is an array of rows x samples, pixel by pixel; samples of 1, 2 and 4 bits are packed into bytes
     from the high bit, each row from a new byte on. Gray is 0 for black, CMYK 0 for no ink; alpha comes last
-    and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `texts` are fields
-    of text to keep, by their tag in TIFF and Exif, `xmp` is an XMP packet, and `png_colors` are chunks of PNG
-    that say what the colours are; `notes` say what of the page was lost on the way. All bands but the last
-    have `band_rows` rows; a band is valid until the next is asked for. `aspect` is vertical to horizontal
-    resolution where there is no `dpi`.
+    and is not multiplied in. Samples of 32 bits are floats with `is_float`, else signed. `aspect` is vertical
+    to horizontal resolution where there is no `dpi`. `exif` has what describes the page in TIFF's fields and
+    Exif's, `xmp` is an XMP packet, and `png_colors` are chunks of PNG that say what the colours are; `notes`
+    say what of the page was lost on the way. All bands but the last have `band_rows` rows; a band is valid
+    until the next is asked for.
     """
 
     width: int
@@ -53,9 +55,8 @@ class PageImage:
     dpi: tuple[float, float] | None = None
     aspect: float = 1.0
     icc: bytes = b""
-    exif: bytes = b""
+    exif: Ifd = field(default_factory=Ifd)
     orientation: int = 1
-    texts: Mapping[int, bytes] = field(default_factory=dict)
     xmp: bytes = b""
     png_colors: tuple[tuple[bytes, bytes], ...] = ()
     notes: tuple[str, ...] = ()

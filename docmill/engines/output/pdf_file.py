@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 from docmill.engines.base import PageResult
-from docmill.engines.output.tiff_page import TiffField, TiffPage
+from docmill.engines.output.tiff_page import TiffPage
 from docmill.engines.raster.decoded import DEVICE_SPACES
 from docmill.pdf import PdfImage, PdfPage, PdfWriter
+from docmill.tiff_fields import TiffField
 from docmill.tiff_tags import Compression, Photometric, Tag
 
 _FILTERS: dict[int, bytes] = {

@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from docmill.engines.output.metadata import exif_block
 from docmill.engines.output.page import Color, PageImage, Rows
 from docmill.errors import EngineFailed, UnsupportedConversion
 from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, WEBP, Format, Subsampling
 from docmill.jp2 import with_metadata
 from docmill.pictures import load_plugin, pillow_names
-from docmill.tiff_tags import Tag
 
 # Photographs and scans look the same at it; Pillow's own default, 75, shows halos around text.
 DEFAULT_JPEG_QUALITY = 90
 # What the fields for width and height of a format hold.
 _LARGEST = {JPEG: 65_500, WEBP: 16_383, GIF: 65_535, PCX: 65_535}
-_NO_UNIT, _INCH = 1, 2
 # A JPEG's marker segment holds 65,533 bytes, of which XMP's name takes some; what is longer stays out.
-_LARGEST_SEGMENT = 65_500
+LARGEST_SEGMENT = 65_500
 # Level 4 of 6 takes WebP three times as long for a hundredth of the size.
 _WEBP_METHOD = 1
 
@@ -72,10 +71,10 @@ def jpeg_bytes(
     out = io.BytesIO()
     extra: dict[str, object] = {}
     if page:
-        extra = {"icc_profile": page.icc or None, "exif": page.exif}
+        extra = {"icc_profile": page.icc or None, "exif": exif_block(page, most=LARGEST_SEGMENT)}
         if page.dpi:
             extra["dpi"] = page.dpi
-        if 0 < len(page.xmp) < _LARGEST_SEGMENT:
+        if 0 < len(page.xmp) < LARGEST_SEGMENT:
             extra["xmp"] = page.xmp
     if image.mode != "RGB":
         # Only colour can be coarser than brightness; libtiff refuses other factors in gray and CMYK.
@@ -117,18 +116,13 @@ def _band_image(page: PageImage, band: Rows, rawmode: str) -> Image.Image:
 
 
 def _save_webp(page: PageImage, image: Image.Image, path: Path, quality: int | None) -> None:
-    exif = Image.Exif()
-    exif.load(page.exif)
-    if resolution := page.dpi or page.pixel_shape:
-        exif[Tag.X_RESOLUTION], exif[Tag.Y_RESOLUTION] = resolution
-        exif[Tag.RESOLUTION_UNIT] = _INCH if page.dpi else _NO_UNIT
     if quality is None:
         how: dict[str, object] = {"lossless": True, "quality": 50, "exact": True}
     else:
         how = {"quality": quality}
     if image.mode not in ("RGB", "RGBA"):
         image = image.convert("RGBA" if image.mode == "LA" else "RGB")
-    how |= {"exif": exif, "icc_profile": page.icc or None, "xmp": page.xmp}
+    how |= {"exif": exif_block(page, always=True), "icc_profile": page.icc or None, "xmp": page.xmp}
     image.save(path, "WEBP", method=_WEBP_METHOD, **how)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,18 +11,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.output.metadata import exif_block
 from docmill.engines.output.narrow import narrow
 from docmill.engines.output.page import Color, PageImage, pack_bits
-from docmill.engines.output.pillow_file import DEFAULT_JPEG_QUALITY, write_with_pillow
+from docmill.engines.output.pillow_file import DEFAULT_JPEG_QUALITY, LARGEST_SEGMENT, write_with_pillow
 from docmill.engines.output.png_file import write_png
 from docmill.engines.output.tiff_page import TiffPage, write_tiff_page
 from docmill.errors import InvalidJobData
 from docmill.formats import (
     BILEVEL,
+    BMP,
     GIF,
     J2K,
     JP2,
     JPEG,
+    PCX,
     PDF,
     PNG,
     TIFF,
@@ -36,6 +40,14 @@ from docmill.formats import (
 _NO_BILEVEL = frozenset({JPEG, JP2, J2K})
 _PALETTES = frozenset({PNG, GIF})
 _MIDDLE = 128
+_LEFT_OUT: dict[Format, tuple[str, ...]] = {
+    JPEG: ("Exif", "XMP"),
+    JP2: ("Exif", "XMP"),
+    J2K: ("Exif", "XMP", "the ICC profile"),
+    BMP: ("Exif", "XMP", "the ICC profile"),
+    GIF: ("Exif", "XMP", "the ICC profile"),
+    PCX: ("Exif", "XMP", "the ICC profile"),
+}
 _FEW_COLORS = "the colours became the nearest of 256, which are all that GIF holds"
 _THRESHOLD_ROWS = 256
 
@@ -129,9 +141,7 @@ class OutputPlan:
             return Encoded(path, tiff, f"{how}, {_COMPRESSION_TITLES[compression]}", page.notes)
         else:
             write_with_pillow(page, path, self.format, quality=self.quality, subsampling=self.subsampling)
-            if self.format is GIF and page.color is Color.RGB:
-                return Encoded(path, None, how, (*page.notes, _FEW_COLORS))
-        return Encoded(path, None, how, page.notes)
+        return Encoded(path, None, how, (*page.notes, *_lost(page, self.format)))
 
 
 _COMPRESSION_TITLES = {
@@ -150,6 +160,19 @@ _COMPRESSION_TITLES = {
 def _lossless(page: PageImage) -> Compression:
     """What holds a page in the least bytes that every reader of TIFF decodes."""
     return Compression.CCITT_G4 if page.color is Color.GRAY and page.bits == 1 else Compression.DEFLATE
+
+
+def _lost(page: PageImage, format: Format) -> Iterator[str]:
+    """What a format of one page a file has no room for, or docmill does not write into it."""
+    if format is GIF and page.color is Color.RGB:
+        yield _FEW_COLORS
+    described = {"Exif": bool(page.exif), "XMP": bool(page.xmp), "the ICC profile": bool(page.icc)}
+    if format is JPEG:
+        described["Exif"] = bool(page.exif) and not exif_block(page, most=LARGEST_SEGMENT)
+        described["XMP"] = len(page.xmp) >= LARGEST_SEGMENT
+    for name in (name for name in _LEFT_OUT.get(format, ()) if described[name]):
+        why = "it is too long for JPEG" if format is JPEG else f"{format.title} is written without"
+        yield f"{name} was left out: {why}"
 
 
 def _describe(page: PageImage) -> str:

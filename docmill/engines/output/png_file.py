@@ -12,6 +12,7 @@ import numpy as np
 
 from docmill.engines.deflate import Filter
 from docmill.engines.output import deflate
+from docmill.engines.output.metadata import exif_block
 from docmill.engines.output.page import Bytes, Color, PageImage, bytes_of
 from docmill.facts import METRES_PER_INCH
 from docmill.png import SIGNATURE
@@ -46,7 +47,7 @@ def write_png(page: PageImage, path: Path) -> None:
         elif page.pixel_shape:
             _chunk(file, b"pHYs", struct.pack(">IIB", *page.pixel_shape, 0))
         if page.exif:
-            _chunk(file, b"eXIf", page.exif.removeprefix(b"Exif\0\0"))
+            _chunk(file, b"eXIf", exif_block(page).removeprefix(b"Exif\0\0"))
         if page.xmp:
             _chunk(file, b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + page.xmp)
         if page.color is Color.PALETTE:

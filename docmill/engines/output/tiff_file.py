@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from docmill.engines.output.tiff_page import ASCII, LONG, SHORT, TiffField, TiffPage
+from docmill.engines.output.tiff_page import TiffPage
+from docmill.tiff_fields import ASCII, BIG, CLASSIC, LONG, SHORT, Ifd, Layout, TiffField
 from docmill.tiff_tags import Tag
 
 _ONE_PAGE_OF_MANY = 2
-_LONG8 = 16
 _COPY = 1 << 20
 # The larger header, of BigTIFF; the smaller one leaves 8 bytes of it unused.
 _HEADER = 16
@@ -63,33 +62,19 @@ class TiffFile:
         start = self._file.tell()
         # All values of all directories at their largest; the limit need not be hit to the byte.
         room = sum(_room(stored.page) for stored in self._pages)
-        layout = _BIG if start + room >= self._limit else _CLASSIC
+        layout = BIG if start + room >= self._limit else CLASSIC
         self._file.seek(0)
         self._file.write(layout.header(start))
         self._file.seek(start)
         for number, stored in enumerate(self._pages):
             self._write_directory(layout, stored, number)
 
-    def _write_directory(self, layout: _Layout, stored: _Stored, number: int) -> None:
-        fields = self._fields(layout, stored, number)
-        start = self._file.tell()
-        end = start + layout.directory_size(len(fields))
-        entries = []
-        outside = bytearray()
-        for tag, field in sorted(fields.items()):
-            place = field.data
-            if len(place) > layout.inline:
-                # Also a profile that all pages have: Pillow skips shared ones once they add up to the file.
-                offset = end + len(outside)
-                outside += place + bytes(len(place) % 2)
-                place = layout.offset(offset)
-            entries.append(layout.entry(tag, field, place))
+    def _write_directory(self, layout: Layout, stored: _Stored, number: int) -> None:
+        ifd = Ifd(self._fields(layout, stored, number), stored.page.hanging)
         is_last = number + 1 == len(self._pages)
-        following = 0 if is_last else end + len(outside)
-        self._file.write(layout.directory(entries, following))
-        self._file.write(outside)
+        self._file.write(layout.directory_with_values(ifd, self._file.tell(), is_last=is_last))
 
-    def _fields(self, layout: _Layout, stored: _Stored, number: int) -> dict[int, TiffField]:
+    def _fields(self, layout: Layout, stored: _Stored, number: int) -> dict[int, TiffField]:
         page = stored.page
         offsets, at = [], stored.offset
         for size in page.strip_sizes:
@@ -112,45 +97,5 @@ class TiffFile:
             self._file.write(b"\0")
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The sizes in which classic TIFF and BigTIFF differ, as struct codes."""
-
-    version: bytes
-    count: str
-    offset_code: str
-    offset_type: int
-
-    @property
-    def inline(self) -> int:
-        """The bytes of a value that stand in its entry."""
-        return struct.calcsize(self.offset_code)
-
-    def header(self, first: int) -> bytes:
-        return b"II" + self.version + self.offset(first)
-
-    def offset(self, value: int) -> bytes:
-        return struct.pack("<" + self.offset_code, value)
-
-    def offsets(self, values: Sequence[int]) -> TiffField:
-        data = struct.pack(f"<{len(values)}{self.offset_code}", *values)
-        return TiffField(self.offset_type, len(values), data)
-
-    def entry(self, tag: int, field: TiffField, place: bytes) -> bytes:
-        head = struct.pack("<HH" + self.offset_code, tag, field.type, field.count)
-        return head + place.ljust(self.inline, b"\0")
-
-    def directory_size(self, entries: int) -> int:
-        return struct.calcsize("<" + self.count) + entries * (4 + 2 * self.inline) + self.inline
-
-    def directory(self, entries: list[bytes], following: int) -> bytes:
-        return struct.pack("<" + self.count, len(entries)) + b"".join(entries) + self.offset(following)
-
-
-_CLASSIC = _Layout(struct.pack("<H", 42), "H", "I", LONG)
-_BIG = _Layout(struct.pack("<HHH", 43, 8, 0), "Q", "Q", _LONG8)
-
-
 def _room(page: TiffPage) -> int:
-    values = sum(len(field.data) for field in page.fields.values())
-    return 1024 + values + 16 * len(page.strip_sizes)
+    return 1024 + Ifd(page.fields, page.hanging).size + 16 * len(page.strip_sizes)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,11 @@ from PIL import Image
 from docmill.engines.deflate import Compress, Filter
 from docmill.engines.output import deflate
 from docmill.engines.output.libtiff import encode_bilevel, encode_bytes
+from docmill.engines.output.metadata import resolution_fields, sized
 from docmill.engines.output.page import Bytes, Color, PageImage, Rows, bytes_of
 from docmill.engines.output.pillow_file import jpeg_bytes
 from docmill.formats import BILEVEL, Compression, Subsampling
+from docmill.tiff_fields import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Ifd, TiffField
 from docmill.tiff_tags import Compression as Code
 from docmill.tiff_tags import Photometric, Tag
 
@@ -32,7 +33,6 @@ CODES = {
     Compression.DEFLATE: Code.DEFLATE,
     Compression.JPEG: Code.JPEG,
 }
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 _FACTORS = {Subsampling.FULL: (1, 1), Subsampling.HALF: (2, 1), Subsampling.QUARTER: (2, 2)}
 # What a reader holds at a time of a page that is not in CCITT or JPEG.
 _STRIP_BYTES = 1 << 20
@@ -44,27 +44,14 @@ _INTEGER, _FLOAT = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
-class TiffField:
-    """A field of a directory: its type, the count of its values, and these as little-endian bytes."""
-
-    type: int
-    count: int
-    data: bytes
-
-    @property
-    def first(self) -> int:
-        """The first value, of a type of whole numbers."""
-        return int.from_bytes(self.data[: len(self.data) // self.count], "little")
-
-
-@dataclass(frozen=True, slots=True)
 class TiffPage:
-    """An encoded page: the file that has its strips one after the other, their sizes, and its fields but
-    those that say where strips lie."""
+    """An encoded page: the file that has its strips one after the other, their sizes, its fields but those
+    that say where strips lie, and the directories that hang on its own."""
 
     path: Path
     strip_sizes: tuple[int, ...]
     fields: Mapping[int, TiffField]
+    hanging: Mapping[int, Ifd] = field(default_factory=dict)
 
 
 def write_tiff_page(
@@ -80,9 +67,10 @@ def write_tiff_page(
 
     `one_strip` wants a page that is whole.
     """
-    fields = {tag: _ascii(text) for tag, text in page.texts.items()}
+    described = sized(page)
+    fields = dict(described.fields)
     fields |= _pixel_fields(page, compression)
-    fields |= _resolution_fields(page)
+    fields |= resolution_fields(page)
     if page.xmp:
         fields[Tag.XMP] = TiffField(BYTE, len(page.xmp), page.xmp)
     if page.icc:
@@ -106,7 +94,7 @@ def write_tiff_page(
         for strip in strips:
             file.write(strip)
             sizes.append(len(strip))
-    return TiffPage(path, tuple(sizes), fields)
+    return TiffPage(path, tuple(sizes), fields, described.hanging)
 
 
 def _rows_per_strip(page: PageImage, compression: Compression) -> int:
@@ -162,16 +150,6 @@ def _color_map(page: PageImage) -> TiffField:
     palette = np.frombuffer(page.palette, np.uint8).reshape(-1, 3)[:entries]
     colors[: len(palette)] = palette.astype(np.uint16) * 257
     return _shorts(*colors.T.ravel().tolist())
-
-
-def _resolution_fields(page: PageImage) -> dict[int, TiffField]:
-    unit = 2 if page.dpi else 1
-    x, y = page.dpi or page.pixel_shape or (1.0, 1.0)
-    return {
-        Tag.X_RESOLUTION: _rational(x),
-        Tag.Y_RESOLUTION: _rational(y),
-        Tag.RESOLUTION_UNIT: _shorts(unit),
-    }
 
 
 def _deflate_strips(page: PageImage, rows: int, fields: dict[int, TiffField]) -> Iterator[bytes]:
@@ -254,13 +232,3 @@ def _shorts(*values: int) -> TiffField:
 
 def _long(value: int) -> TiffField:
     return TiffField(LONG, 1, struct.pack("<I", value))
-
-
-def _ascii(text: bytes) -> TiffField:
-    return TiffField(ASCII, len(text) + 1, text + b"\0")
-
-
-def _rational(value: float) -> TiffField:
-    # 2^16: any number up to 65536 then fits 32 bits; resolutions are whole numbers or fractions like 2.54.
-    ratio = Fraction(value).limit_denominator(1 << 16)
-    return TiffField(RATIONAL, 1, struct.pack("<II", ratio.numerator, ratio.denominator))

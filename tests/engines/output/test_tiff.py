@@ -17,6 +17,7 @@ from docmill.engines.output.page import Color, PageImage, pack_bits
 from docmill.engines.output.tiff_file import TiffFile
 from docmill.engines.output.tiff_page import write_tiff_page
 from docmill.formats import BILEVEL, Compression, Subsampling
+from docmill.tiff_fields import Ifd, ascii_field
 
 LOSSLESS = [compression for compression in Compression if compression is not Compression.JPEG]
 
@@ -151,7 +152,9 @@ def test_jpeg_pages_are_close(tmp_path, color, band_rows, subsampling):
 
 def test_tags_and_many_pages(tmp_path):
     gray = np.arange(64 * 48, dtype=np.uint8).reshape(48, 64)
-    first = make_page(gray, Color.GRAY, 8, dpi=(300.0, 300.0), icc=b"profile" * 99, texts={270: b"A page"})
+    first = make_page(
+        gray, Color.GRAY, 8, dpi=(300.0, 300.0), icc=b"profile" * 99, exif=Ifd({270: ascii_field(b"A page")})
+    )
     second = replace(first, bands=[gray], dpi=(118.11, 96.5), orientation=6)
     third = replace(first, bands=[gray], dpi=None)
     path = tmp_path / "a.tif"
