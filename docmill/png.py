@@ -26,7 +26,7 @@ _COLORS = {
     GRAY_ALPHA: "gray and alpha",
     RGB_ALPHA: "RGB and alpha",
 }
-_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
+_COLOR_CHUNKS = {b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
 # A profile is kilobytes, seldom megabytes; a bomb in iCCP must not take the memory of the whole job.
 _MAX_PROFILE = 16 << 20
 # Of texts only those are of interest that carry metadata of other formats, which are small.
@@ -162,7 +162,7 @@ def read_png_header(data: Buffer) -> PngHeader:
 
 
 def color_chunks(data: Buffer) -> tuple[tuple[bytes, bytes], ...]:
-    """The chunks that say what the colours are without an ICC profile, each with its type."""
+    """The chunks that say what the colours are beside an ICC profile, each with its type."""
     found = []
     for chunk in chunks(data):
         if chunk.type == b"IDAT":

@@ -20,6 +20,7 @@ from docmill.engines.frames import Frame, turn
 from docmill.engines.output.page import CHANNELS, Color, PageImage, Rows, pack_bits
 from docmill.engines.output.plan import OutputPlan
 from docmill.engines.raster.decoded import icc_fits
+from docmill.engines.raster.png_color import is_srgb, lost_color, profile_of_chunks
 from docmill.engines.raster.wide_pictures import as_wide
 from docmill.errors import UnsupportedConversion
 from docmill.facts import axes_dpi
@@ -27,6 +28,8 @@ from docmill.formats import BMP, GIF, J2K, JP2, JPEG, PCX, PDF, PNG, TIFF, WEBP,
 from docmill.options import Alpha, PixelBox
 from docmill.page_limits import check_pixels
 
+# Formats whose colours are sRGB where they name no others, and have no room for a name or a word for it.
+_TAKEN_FOR_SRGB = frozenset({BMP, GIF, PCX, JP2, J2K})
 # What undoes the turn of an Orientation is the turn of this one.
 _UNDONE_BY = {6: 8, 8: 6}
 
@@ -251,10 +254,27 @@ def _assembled(
         band_rows=height,
         dpi=density.dpi,
         aspect=1.0 if density.dpi else density.aspect,
-        icc=frame.icc if icc_fits(frame.icc, components) else b"",
+        icc=_profile(frame, plan, components),
         exif=frame.exif,
         orientation=orientation,
         xmp=frame.xmp,
         png_colors=frame.png_colors,
-        notes=frame.notes,
+        notes=(*frame.notes, *_lost_color(frame, plan)),
     )
+
+
+def _profile(frame: Frame, plan: OutputPlan, components: int) -> bytes:
+    """The ICC profile for the page, for other formats than PNG also by PNG's chunks."""
+    if icc_fits(frame.icc, components):
+        return frame.icc
+    chunks = dict(frame.png_colors)
+    if plan.format is PNG or components > 3 or (plan.format in _TAKEN_FOR_SRGB and is_srgb(chunks)):
+        return b""
+    return profile_of_chunks(chunks, gray=components == 1)
+
+
+def _lost_color(frame: Frame, plan: OutputPlan) -> tuple[str, ...]:
+    if plan.format is PNG or frame.icc:
+        return ()
+    lost = lost_color(dict(frame.png_colors))
+    return (lost,) if lost else ()

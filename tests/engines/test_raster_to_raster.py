@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 from docmill.documents.identify import identify
 from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, UnsupportedConversion
 from docmill.formats import Compression
+from docmill.jp2 import profile_of
 from tests.engines.raster_support import convert, picture, read_wide, same
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+SRGB = SRGB_PROFILE.tobytes()
 
 
 @pytest.mark.parametrize("to", ["tiff", "tiff-lzw", "tiff-none", "tiff-packbits", "png"])
@@ -558,3 +561,67 @@ RasterToRaster().convert(Path("a.{source}"), Path("."), options, lambda progress
 assert "PIL.FliImagePlugin" not in sys.modules and "pi_heif" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+LINEAR = struct.pack(">I", 100_000)
+WIDE_GAMUT = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+
+
+@pytest.mark.parametrize("to", ["tiff", "jpeg", "webp", "jp2", "tiff-jpeg"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_a_png_says_of_its_colours_becomes_a_profile_elsewhere(tmp_path, mode, to):
+    picture(mode).save(tmp_path / "a.png")
+    insert_chunk(tmp_path / "a.png", b"cHRM", WIDE_GAMUT)
+    insert_chunk(tmp_path / "a.png", b"gAMA", LINEAR)
+    result = convert(tmp_path / "a.png", to, tmp_path / "out")
+    assert not result.notes
+    (made,) = result.outputs
+    with Image.open(made) as image:
+        icc = image.info.get("icc_profile") or profile_of(made)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    levels = Image.linear_gradient("L").convert(mode)
+    seen = np.asarray(ImageCms.profileToProfile(levels, profile, SRGB_PROFILE, outputMode="RGB"))[:, 0, 0]
+    light = np.arange(256) / 255
+    want = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
+    # lcms draws curves of gray in steps, which are coarse where a linear one begins.
+    first = 24 if mode == "L" else 0
+    assert np.abs(seen - want)[first:].max() < 2
+    if mode == "RGB":
+        green = Image.new("RGB", (1, 1), (0, 255, 0))
+        measured = ImageCms.profileToProfile(green, profile, ImageCms.createProfile("LAB"), outputMode="LAB")
+        by_lcms = measured.getpixel((0, 0))
+        # Green of Adobe RGB in Lab (D50).
+        assert (by_lcms[0] / 2.55, by_lcms[1] - 128, by_lcms[2] - 128) == pytest.approx(
+            (83, -128, 87), abs=1.5
+        )
+
+
+def test_srgb_of_a_png_is_named_elsewhere(tmp_path):
+    picture("RGB").save(tmp_path / "a.png")
+    insert_chunk(tmp_path / "a.png", b"sRGB", b"\0")
+    (made,) = convert(tmp_path / "a.png", "tiff", tmp_path / "out").outputs
+    with Image.open(made) as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        assert "sRGB" in ImageCms.getProfileDescription(profile)
+    for plain in ("bmp", "jp2"):
+        assert not convert(tmp_path / "a.png", plain, tmp_path / plain).notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        (b"gAMA", LINEAR, "page 1: PNG's gamma of 1 was left out, since it names no primaries"),
+        (
+            b"cICP",
+            b"\x09\x10\0\1",
+            "page 1: the colour space of PNG's cICP (primaries 9, transfer 16) was left out",
+        ),
+    ],
+)
+def test_colours_that_only_png_can_name_are_kept_or_told(tmp_path, kind, body, words):
+    picture("RGB").save(tmp_path / "a.png")
+    insert_chunk(tmp_path / "a.png", kind, body)
+    assert convert(tmp_path / "a.png", "tiff", tmp_path / "tiff").notes == (words,)
+    result = convert(tmp_path / "a.png", "png", tmp_path / "png")
+    assert not result.notes
+    assert kind + body in result.outputs[0].read_bytes()

@@ -19,6 +19,8 @@ from docmill.png import SIGNATURE
 
 _INCHES_A_METRE = 1 / METRES_PER_INCH
 
+# Chunks that a profile stands for.
+_LIKE_A_PROFILE = frozenset({b"gAMA", b"cHRM", b"sRGB"})
 _COLOR_TYPES = {
     (Color.GRAY, False): 0,
     (Color.RGB, False): 2,
@@ -39,8 +41,9 @@ def write_png(page: PageImage, path: Path) -> None:
         _chunk(file, b"IHDR", struct.pack(">IIBBBBB", page.width, page.height, page.bits, kind, 0, 0, 0))
         if page.icc:
             _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(page.icc))
-        for name, body in () if page.icc else page.png_colors:
-            _chunk(file, name, body)
+        for name, body in page.png_colors:
+            if not page.icc or name not in _LIKE_A_PROFILE:
+                _chunk(file, name, body)
         if page.dpi:
             x, y = (min(round(dpi * _INCHES_A_METRE), 0x7FFFFFFF) for dpi in page.dpi)
             _chunk(file, b"pHYs", struct.pack(">IIB", x, y, 1))

@@ -6,9 +6,10 @@ most writers that set it alone did not mean what it says, and few viewers look a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 
+from docmill.engines.icc import profile_of_primaries, srgb_profile
 from docmill.pdf import PdfImage
 from docmill.png import PngHeader
 
@@ -17,6 +18,8 @@ _SRGB_GAMMA = 1 / 2.2
 _SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 # What 8 bit writers round to.
 _TOLERANCE = 0.002
+# The primaries and the transfer function of sRGB (ITU-T H.273).
+_CODED_SRGB = b"\x01\x0d"
 
 
 def color_space(image: PdfImage, header: PngHeader) -> PdfImage:
@@ -25,8 +28,8 @@ def color_space(image: PdfImage, header: PngHeader) -> PdfImage:
     An sRGB picture gets the sRGB profile, which renderers leave as it is to the last bit; gray ones stay in
     DeviceGray, which readers take for sRGB's gray.
     """
-    if header.is_srgb or _is_srgb(header):
-        return image if image.components == 1 else replace(image, icc_profile=_srgb_profile())
+    if header.is_srgb or _is_srgb(header.gamma, header.chromaticities):
+        return image if image.components == 1 else replace(image, icc_profile=srgb_profile())
     if header.gamma is None or header.chromaticities is None:
         return image
     calibrated = _calibrated(header.gamma, header.chromaticities, gray=image.components == 1)
@@ -37,12 +40,52 @@ def color_space(image: PdfImage, header: PngHeader) -> PdfImage:
     return replace(image, color_space=calibrated)
 
 
-def _is_srgb(header: PngHeader) -> bool:
-    if header.gamma is None or abs(header.gamma - _SRGB_GAMMA) > _TOLERANCE or not header.chromaticities:
+def profile_of_chunks(chunks: Mapping[bytes, bytes], *, gray: bool) -> bytes:
+    """The ICC profile that says what PNG's colour chunks say, for formats that hold no such chunks; empty
+    where they define no colours, and for gray of sRGB, which is what readers take gray for."""
+    gamma = gamma_of(chunks)
+    chromaticities = numbers_of(chunks.get(b"cHRM", b""))
+    if is_srgb(chunks) or _is_srgb(gamma, chromaticities):
+        return b"" if gray else srgb_profile()
+    if gamma is None or len(chromaticities) != 8:
+        return b""
+    return profile_of_primaries(gamma, chromaticities, gray=gray)
+
+
+def is_srgb(chunks: Mapping[bytes, bytes]) -> bool:
+    """Whether the chunks name sRGB."""
+    coded = chunks.get(b"cICP")
+    return coded[:2] == _CODED_SRGB if coded else b"sRGB" in chunks
+
+
+def gamma_of(chunks: Mapping[bytes, bytes]) -> float | None:
+    """The value of gAMA."""
+    numbers = numbers_of(chunks.get(b"gAMA", b""))
+    return numbers[0] if numbers and numbers[0] else None
+
+
+def lost_color(chunks: Mapping[bytes, bytes]) -> str:
+    """What there is to tell of chunks that cannot be said by a profile; empty where they can be."""
+    coded, gamma = chunks.get(b"cICP"), gamma_of(chunks)
+    if coded:
+        named = f"colour space of PNG's cICP (primaries {coded[0]}, transfer {coded[1]})"
+        return "" if is_srgb(chunks) else f"the {named} was left out"
+    if b"sRGB" in chunks or gamma is None or b"cHRM" in chunks or abs(gamma - _SRGB_GAMMA) <= _TOLERANCE:
+        return ""
+    return f"PNG's gamma of {gamma:g} was left out, since it names no primaries"
+
+
+def numbers_of(body: bytes) -> tuple[float, ...]:
+    """The numbers of gAMA and cHRM, which are stored as hundred-thousandths."""
+    return tuple(int.from_bytes(body[at : at + 4], "big") / 100_000 for at in range(0, len(body), 4))
+
+
+def _is_srgb(gamma: float | None, chromaticities: tuple[float, ...] | None) -> bool:
+    if gamma is None or abs(gamma - _SRGB_GAMMA) > _TOLERANCE or not chromaticities:
         return False
     return all(
         abs(value - srgb) <= _TOLERANCE
-        for value, srgb in zip(header.chromaticities, _SRGB_CHROMATICITIES, strict=True)
+        for value, srgb in zip(chromaticities, _SRGB_CHROMATICITIES, strict=True)
     )
 
 
@@ -89,12 +132,3 @@ def _determinant(columns: list[tuple[float, float, float]]) -> float:
 
 def _numbers(values: tuple[float, ...] | list[float]) -> bytes:
     return b" ".join(b"%.6f" % value for value in values)
-
-
-@cache
-def _srgb_profile() -> bytes:
-    from PIL import ImageCms
-
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = bytes(12)  # the date: the same picture must make the same bytes again
-    return bytes(profile)
