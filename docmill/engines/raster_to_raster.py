@@ -77,7 +77,8 @@ class _Maker:
             (page.width, page.height), page.dpi or (0, 0), page.orientation, default, page.aspect
         )
         how = "copied" if is_copied else f"decoded{' in part' if frame.damage else ''} ({encoded.how})"
-        return MadePage(encoded, PageResult(number, *size, page.width, page.height, how), frame.damage)
+        pixels = (page.width, page.height) if page.orientation < 5 else (page.height, page.width)
+        return MadePage(encoded, PageResult(number, *size, *pixels, how), frame.damage)
 
     def blank(self, number: int) -> PageImage:
         """A white page as large as that page, as far as its header can be read, else A4."""

@@ -418,6 +418,23 @@ def test_a_picture_that_names_no_resolution_keeps_its_exif_as_a_jpeg(tmp_path: P
         assert made.getexif()[270] == "A map"
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_tiff_that_is_to_be_turned_stays_one(tmp_path: Path, known: bool, orientation: int) -> None:
+    """Pillow tells the size of its pixels as they are once turned, and their resolution as it is stored."""
+    source = tmp_path / "a.tif"
+    samples = np.asarray(page(size=(170, 220)).convert("RGB"))
+    if not known:
+        samples = samples[:, :, :2].astype(np.uint16) * 257
+    kind = {"photometric": "rgb"} if known else {"photometric": "minisblack", "extrasamples": [2]}
+    turned = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(source, samples, resolution=(200, 100), resolutionunit=2, extratags=turned, **kind)
+    sources, options, result = convert(source, "tiff-lzw")
+    verify(sources, options, result, LONG)
+    made = result.pages[0]
+    assert (made.width_px, made.height_px) == ((170, 220) if orientation < 5 else (220, 170))
+
+
 def test_a_tiff_that_pillow_does_not_know_is_read_by_its_directory(tmp_path: Path) -> None:
     samples = np.zeros((40, 50, 2), np.uint16)
     samples[10:20] = 40_000

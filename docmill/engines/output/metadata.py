@@ -11,12 +11,14 @@ from docmill.tiff_fields import EXIF, LONG, RATIONAL, SHORT, Ifd, TiffField, wri
 from docmill.tiff_tags import Tag
 
 _NO_UNIT, _INCH = 1, 2
+# What Exif has for a resolution that is not known; there are readers that pass over its unit.
+_EXIF_UNKNOWN = 72.0
 _PIXEL_WIDTH, _PIXEL_HEIGHT, _MAKER_NOTE = 0xA002, 0xA003, 0x927C
 
 
-def resolution_fields(page: PageImage) -> dict[int, TiffField]:
-    """XResolution, YResolution and their unit."""
-    x, y = page.dpi or page.pixel_shape or (1.0, 1.0)
+def resolution_fields(page: PageImage, unknown: float = 1.0) -> dict[int, TiffField]:
+    """XResolution, YResolution and their unit; the former are `unknown` where the page has none."""
+    x, y = page.dpi or page.pixel_shape or (unknown, unknown)
     return {
         Tag.X_RESOLUTION: _rational(x),
         Tag.Y_RESOLUTION: _rational(y),
@@ -46,7 +48,7 @@ def exif_block(page: PageImage, *, most: int | None = None, always: bool = False
     if not page.exif and not (always and (page.dpi or page.pixel_shape)):
         return b""
     whole = sized(page)
-    whole = replace(whole, fields={**whole.fields, **resolution_fields(page)})
+    whole = replace(whole, fields={**whole.fields, **resolution_fields(page, _EXIF_UNKNOWN)})
     block = write_block(whole)
     if most is None or len(block) <= most:
         return block

@@ -27,6 +27,8 @@ _UNREADABLE = (
 # Modes whose colours Pillow turns into RGB as a PDF reader does.
 _EXACT_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "P", "PA"})
 _SEPARATE_PLANES = 2
+_NO_UNIT = 1
+_QUARTER_TURNS = (5, 6, 7, 8)
 # Large pictures are first shrunk by a whole number, which takes a fifth of the time, to this many times their
 # size: with fewer, Pillow's mean of what is left is off by as much as docmill looks for.
 _GAP = 6.0
@@ -53,7 +55,7 @@ class SmallPicture:
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """A page of a TIFF by its own reader."""
+    """A page of a TIFF, upright, by docmill's own reader."""
 
     size: tuple[int, int]
     dpi: tuple[float, float]
@@ -83,7 +85,7 @@ class ImagePages:
                 return None
 
     def size_px(self, index: int) -> tuple[int, int] | None:
-        """A frame's pixels as stored; None where nobody can tell."""
+        """A frame's pixels once it is upright; None where nobody can tell."""
         try:
             return self._frame(index).size
         except _UNREADABLE:
@@ -91,12 +93,18 @@ class ImagePages:
             return tiff.size if tiff else None
 
     def resolution(self, index: int) -> tuple[float, float] | None:
-        """Pixels per inch of a frame, where the file names them."""
+        """Pixels per inch of a frame once it is upright, where the file names them."""
         if tiff := self._unknown_tiff(index):
             return tiff.dpi if all(tiff.dpi) else None
         image = self._frame(index)
         dpi = None if _has_no_resolution(image) else image.info.get("dpi")
-        return (float(dpi[0]), float(dpi[1])) if dpi else None
+        if not dpi:
+            return None
+        # Of a TIFF that is to be turned Pillow tells the size as it is then, and the resolution as stored.
+        tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+        is_turned = tags.get(Tag.ORIENTATION, 1) in _QUARTER_TURNS
+        x, y = (dpi[1], dpi[0]) if is_turned else (dpi[0], dpi[1])
+        return float(x), float(y)
 
     def _unknown_tiff(self, index: int) -> _Directory | None:
         """What the directory of a frame says that is of a kind that Pillow does not know, such as gray of 16
@@ -107,7 +115,10 @@ class ImagePages:
         except (UnidentifiedImageError, SyntaxError):  # of the first frame, and of another one
             with suppress(DocmillError), Tiff(path) as tiff:
                 page = tiff.page(number)
-                return _Directory((page.width, page.height), page.dpi())
+                size, dpi = (page.width, page.height), page.dpi()
+                if page.orientation in _QUARTER_TURNS:
+                    return _Directory(size[::-1], dpi[::-1])
+                return _Directory(size, dpi)
         except _UNREADABLE:
             pass
         return None
@@ -180,10 +191,11 @@ def _of_any_size() -> Iterator[None]:
 
 
 def _has_no_resolution(image: Image.Image) -> bool:
-    """Whether it is a JPEG whose Exif names none, which Pillow then takes for 72 dpi."""
+    """Whether it is a JPEG whose Exif names none, or none in a unit, which Pillow then takes for dpi."""
     if image.format not in ("JPEG", "MPO") or image.info.get("jfif_unit"):
         return False
-    return Tag.X_RESOLUTION not in image.getexif()
+    exif = image.getexif()
+    return Tag.X_RESOLUTION not in exif or exif.get(Tag.RESOLUTION_UNIT) == _NO_UNIT
 
 
 def _tolerance(image: Image.Image, mode: str) -> Tolerance:
