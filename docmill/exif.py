@@ -6,6 +6,8 @@ import re
 import struct
 from dataclasses import dataclass
 
+from docmill.facts import plausible_aspect
+
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _ORIENTATION = 0x011A, 0x011B, 0x0128, 0x0112
 _TAGS = frozenset({_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _ORIENTATION})
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
@@ -18,12 +20,13 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([1-8])")
 @dataclass(frozen=True, slots=True)
 class Exif:
     """Orientation 1 to 8 (what is out of range counts as 1), and pixels per inch, 0 where not named; then
-    `is_unitless` says whether that is on purpose."""
+    `is_unitless` says whether that is on purpose, and `aspect` is their ratio, vertical to horizontal."""
 
     orientation: int = 1
     dpi_x: float = 0.0
     dpi_y: float = 0.0
     is_unitless: bool = False
+    aspect: float = 1.0
 
 
 def read_exif(data: bytes) -> Exif:
@@ -56,12 +59,14 @@ def read_exif(data: bytes) -> Exif:
     unit = int(values.get(_RESOLUTION_UNIT, 2))
     factor = {1: 0.0, 3: _CM_PER_INCH}.get(unit, 1.0)
     x, y = (values.get(tag, 0.0) * factor for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+    bare = (values.get(tag, 0.0) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+    aspect = plausible_aspect(*bare) if unit == 1 else 1.0
     # Some cameras write one of the two and leave rubbish in the other: 44 x 300 dpi of square pixels.
     if not _is_plausible(y) or not 1 / _MOST_OBLONG <= y / (x or y) <= _MOST_OBLONG:
         y = x
     x, y = (x, y) if _is_plausible(x) else (y, y)
     dpi_x, dpi_y = (x, y) if _is_plausible(x) else (0.0, 0.0)
-    return Exif(int(orientation) if 1 <= orientation <= 8 else 1, dpi_x, dpi_y, unit == 1)
+    return Exif(int(orientation) if 1 <= orientation <= 8 else 1, dpi_x, dpi_y, unit == 1, aspect)
 
 
 def xmp_orientation(data: bytes) -> int:

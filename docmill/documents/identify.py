@@ -201,14 +201,15 @@ def _picture(path: Path, head: bytes, name: str, limits: _Limits) -> DocumentFac
     try:
         with _opened(path, head) as image:
             format = picture_format(image)
-            count = frame_count(image)
+            count, exif = frame_count(image), picture_exif(image)
             check_page_count(count, limits.max_pages)
             page = _page(
                 limits,
                 1,
                 image.size,
                 resolution(image),
-                orientation=picture_exif(image).orientation,
+                orientation=exif.orientation,
+                aspect=exif.aspect,
                 bits=bits_per_pixel(image),
                 encoding=format.title,
                 color=COLORS.get(image.mode, image.mode),

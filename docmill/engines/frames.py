@@ -195,7 +195,8 @@ class PictureFile:
                 is_png = self._options.mime_type == PNG.mime_type
                 header = read_png_header(data) if is_png else read_jpeg_header(data)
                 return (header.dpi_x, header.dpi_y), header.aspect, header.orientation
-        return resolution(image), 1.0, picture_exif(image).orientation
+        exif = picture_exif(image)
+        return resolution(image), exif.aspect, exif.orientation
 
     def _jp2_profile(self) -> bytes:
         return profile_of(self._path) if self._options.mime_type == JP2.mime_type else b""

@@ -491,8 +491,8 @@ def test_a_picture_that_breaks_off_is_named_by_its_page_and_what_to_do(tmp_path:
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("to", ["tiff", "png", "jpeg", "tiff-jpeg"])
-@pytest.mark.parametrize("source", ["tif", "png", "jpg"])
+@pytest.mark.parametrize("to", ["tiff", "png", "jpeg", "tiff-jpeg", "webp"])
+@pytest.mark.parametrize("source", ["tif", "png", "jpg", "webp"])
 def test_the_shape_of_a_pixel_is_kept(tmp_path, source, to, orientation):
     """A fax has 204 x 98 dots an inch, and some writers say no more than that they are oblong."""
     path = tmp_path / f"a.{source}"
@@ -500,6 +500,9 @@ def test_the_shape_of_a_pixel_is_kept(tmp_path, source, to, orientation):
     turned[274] = orientation
     if source == "tif":
         image.save(path, tiffinfo={274: orientation, 282: 2.0, 283: 1.0, 296: 1})
+    elif source == "webp":
+        turned[282], turned[283], turned[296] = 2.0, 1.0, 1
+        image.convert("RGB").save(path, exif=turned, lossless=True)
     elif source == "png":
         image.save(path, exif=turned)
         insert_chunk(path, b"pHYs", struct.pack(">IIB", 2, 1, 0))

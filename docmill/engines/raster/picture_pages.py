@@ -95,15 +95,16 @@ class PicturePages:
         self, image: Image.Image, how: str, wide: Wide | None = None, notes: tuple[str, ...] = ()
     ) -> Callable[[], PdfPage]:
         """The page of an image, or of all bits of its pixels where Pillow keeps fewer."""
-        orientation = picture_exif(image).orientation
+        exif = picture_exif(image)
         default = self._options.options.dpi or self._options.default_dpi
-        width_pt, height_pt = upright_size(image.size, resolution(image), orientation, default)
+        density = resolution(image)
+        width_pt, height_pt = upright_size(image.size, density, exif.orientation, default, exif.aspect)
         return partial(
             decoded_page,
             wide or image,
             width_pt=width_pt,
             height_pt=height_pt,
-            orientation=orientation,
+            orientation=exif.orientation,
             how=f"{how} from {picture_format(image).title}",
             options=self._options,
             icc_profile=image.info.get("icc_profile") or self._jp2_profile(image),
