@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ _PLUGINS = {
 
 
 @contextmanager
-def open_picture(path: Path, *, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
+def open_picture(path: Path | BytesIO, *, formats: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """Open a picture by its content; only the header is read, the pixels when they are asked for.
 
     `formats` restricts the formats tried, by Pillow's names. Raises `UnknownFormat` where none fits, and

@@ -50,7 +50,8 @@ class PngHeader:
 
     `dpi_x` and `dpi_y` are 0 where there is no resolution in metres; `aspect` is then their ratio, vertical
     to horizontal, if there is one. `transparency` is tRNS as it stands; `chromaticities` are the eight
-    numbers of cHRM (white, red, green, blue as x, y); `idat` are the ranges of the image's data.
+    numbers of cHRM (white, red, green, blue as x, y); `idat` are the ranges of the image's data; `frames` are
+    those of an animation.
     """
 
     width: int
@@ -70,6 +71,7 @@ class PngHeader:
     aspect: float
     idat: tuple[tuple[int, int], ...]
     ends: bool
+    frames: int = 1
 
     @property
     def channels(self) -> int:
@@ -158,6 +160,7 @@ def read_png_header(data: Buffer) -> PngHeader:
         aspect=plausible_aspect(*density[:2]),
         idat=tuple(idat),
         ends=ends,
+        frames=int.from_bytes(first.get(b"acTL", b"")[:4], "big") or 1,
     )
 
 

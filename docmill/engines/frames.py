@@ -9,6 +9,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,19 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.described import exif_of_directory, exif_of_image, xmp_of_directory, xmp_of_image
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
-from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
+from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
 from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
 from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
-from docmill.formats import JP2, JPEG, PNG, TIFF
+from docmill.formats import JP2, JPEG, MPO, PNG, TIFF
 from docmill.jp2 import profile_of
 from docmill.jpeg import read_jpeg_header
-from docmill.page_limits import check_pixels
-from docmill.pictures import decoding, open_picture, picture_exif, pillow_names, resolution
+from docmill.options import Frames
+from docmill.page_limits import check_page_count, check_pixels
+from docmill.pictures import decoding, open_picture, picture_exif, picture_format, pillow_names, resolution
 from docmill.png import color_chunks, read_png_header
 from docmill.tiff import Tiff
 from docmill.tiff_directory import Directory
@@ -80,14 +82,22 @@ class PictureFile:
         self._path = path
         self._options = options
         self._formats = pillow_names(options.mime_type)
+        self._offsets: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self._is_tiff = options.mime_type == TIFF.mime_type
         self._open = ExitStack()
         if self._is_tiff:
             self._tiff = self._open.enter_context(Tiff(path, options.max_pages))
             self.count = len(self._tiff)
+        elif options.mime_type == MPO.mime_type:
+            with _mapped(path) as data:
+                self._offsets = read_jpeg_header(data).pictures
+            check_page_count(len(self._offsets), options.max_pages)
+            self.count = 1 if options.options.frames is Frames.FIRST else len(self._offsets)
         else:
             image = self._open.enter_context(open_picture(path, formats=self._formats))
             self.count = count_pages(image, options)
+            self.notes = left_frames(picture_format(image), getattr(image, "n_frames", 1), options)
         self.damage = self._tiff.damage if self._is_tiff else None
 
     def close(self) -> None:
@@ -119,8 +129,8 @@ class PictureFile:
         default = self._options.options.dpi or self._options.default_dpi
         if self._is_tiff:
             return self._tiff.page(number).size_pt(default)
-        with open_picture(self._path, formats=self._formats) as image:
-            dpi, aspect, orientation = self._density(image)
+        with self._picture(number) as image:
+            dpi, aspect, orientation = self._density(image, number)
             return upright_size(image.size, dpi, orientation, default, aspect)
 
     def _frame(self, number: int, *, truncated: bool) -> Frame:
@@ -149,7 +159,7 @@ class PictureFile:
                 frame.exif = exif_of_directory(directory)
                 _measure(frame, directory.dpi(), directory.aspect(), directory.orientation)
             else:
-                dpi, aspect, orientation = self._density(image)
+                dpi, aspect, orientation = self._density(image, number)
                 _turn(frame, orientation)
                 _measure(frame, dpi, aspect, orientation)
             return frame
@@ -181,19 +191,27 @@ class PictureFile:
     @contextmanager
     def _picture(self, number: int) -> Iterator[Any]:
         """The file anew, at that page, with nothing decoded yet."""
-        with open_picture(self._path, formats=self._formats) as image:
+        with open_picture(self._file(number), formats=self._formats) as image:
             if self._is_tiff:
                 _seek_directory(image, self._tiff.page(number), number)
-            elif self.count > 1:
+            elif self.count > 1 and not self._offsets:
                 image.seek(number - 1)
             yield image
 
-    def _density(self, image: Image.Image) -> tuple[tuple[float, float], float, int]:
+    def _file(self, number: int) -> Path | BytesIO:
+        """The file of a page; of a Multi-Picture file what begins with its JPEG."""
+        if not self._offsets:
+            return self._path
+        with _mapped(self._path) as data:
+            return BytesIO(data[self._offsets[number - 1] :])
+
+    def _density(self, image: Image.Image, number: int) -> tuple[tuple[float, float], float, int]:
         """Pixels per inch, or their shape, and the orientation, as the probe reads them."""
-        if self._options.mime_type in (JPEG.mime_type, PNG.mime_type):
+        if self._options.mime_type in (JPEG.mime_type, MPO.mime_type, PNG.mime_type):
+            start = self._offsets[number - 1] if self._offsets else 0
             with suppress(CorruptDocument), _mapped(self._path) as data:
                 is_png = self._options.mime_type == PNG.mime_type
-                header = read_png_header(data) if is_png else read_jpeg_header(data)
+                header = read_png_header(data) if is_png else read_jpeg_header(data, start)
                 return (header.dpi_x, header.dpi_y), header.aspect, header.orientation
         exif = picture_exif(image)
         return resolution(image), exif.aspect, exif.orientation

@@ -79,7 +79,7 @@ def _convert(
             raise first_error
     if pages.damage:
         failures.append(PageFailure(len(pages) + 1, pages.damage.to_dict()))
-    return EngineResult((output,), tuple(results), tuple(failures), page_notes(notes))
+    return EngineResult((output,), tuple(results), tuple(failures), (*pages.notes, *page_notes(notes)))
 
 
 def _blank(source: Path, number: int, options: EngineOptions) -> PdfPage:

@@ -42,6 +42,7 @@ class RasterToRaster:
             numbers = options.page_numbers(pictures.count)
             maker = _Maker(source, pictures, options)
             result = convert_pages(numbers, maker.make, maker.blank, out_dir, options, progress)
+            result = replace(result, notes=(*pictures.notes, *result.notes))
         finally:
             pictures.close()
         if pictures.damage:

@@ -20,6 +20,7 @@ from docmill.documents.identify import identify
 from docmill.errors import CorruptDocument, InvalidJobData, LimitExceeded, UnsupportedConversion
 from docmill.formats import Compression
 from docmill.jp2 import profile_of
+from tests.engines.picture_support import convert as convert_to_pdf
 from tests.engines.raster_support import convert, picture, read_wide, same
 
 SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -312,6 +313,38 @@ def test_frames_of_an_animation(tmp_path):
         with Image.open(every[0]) as made:
             for frame, expected in zip(ImageSequence.Iterator(made), frames, strict=True):
                 assert np.array_equal(np.asarray(frame.convert("RGB")), np.asarray(expected))
+
+
+def test_every_picture_of_an_mpo_is_a_page(tmp_path):
+    first, second = picture("RGB"), picture("RGB", (40, 50)).rotate(180)
+    first.save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=[second], quality=95)
+    with Image.open(tmp_path / "a.mpo") as image:
+        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
+    result = convert(tmp_path / "a.mpo", "png", tmp_path / "out")
+    assert len(result.outputs) == 2
+    for path, frame in zip(result.outputs, frames, strict=True):
+        same(path, frame)
+    assert len(convert(tmp_path / "a.mpo", "png", tmp_path / "first", frames="first").outputs) == 1
+    (made,) = convert(tmp_path / "a.mpo", "png", tmp_path / "second", pages="2").outputs
+    same(made, frames[1])
+
+
+@pytest.mark.parametrize("to", ["png", "pdf"])
+@pytest.mark.parametrize("source", ["png", "webp", "avif", "gif"])
+def test_frames_that_are_left_out_are_told(tmp_path, source, to):
+    path = tmp_path / f"a.{source}"
+    picture("RGB").save(path, save_all=True, append_images=[picture("RGB").rotate(180)])
+
+    def notes(**asked):
+        return (
+            convert_to_pdf(path.read_bytes(), tmp_path, **asked).notes
+            if to == "pdf"
+            else (convert(path, to, tmp_path / f"out{len(asked)}", **asked).notes)
+        )
+
+    told = ("only the first of 2 frames was converted (--frames all converts all)",)
+    assert notes() == (() if source == "gif" else told)
+    assert notes(frames="first") == ()
 
 
 def test_bits_and_dither(tmp_path):

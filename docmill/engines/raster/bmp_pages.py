@@ -37,6 +37,7 @@ class BmpPages:
     """A BMP that Pillow does not read, as a `PageSource`."""
 
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._options = options

@@ -26,6 +26,7 @@ class Jp2Pages:
     """The picture of a JPEG 2000 file or codestream, as a `PageSource`."""
 
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._options = options

@@ -33,6 +33,7 @@ class JpegPages:
     """The pictures of a JPEG or Multi-Picture file, as a `PageSource`."""
 
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._options = options

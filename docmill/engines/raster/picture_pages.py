@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.raster.decoded import decoded_page
-from docmill.engines.raster.source import RESUME_HINT, count_pages, on_page
+from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
 from docmill.engines.raster.wide import Wide
 from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
 from docmill.errors import CorruptDocument, DocmillError
@@ -37,6 +37,7 @@ class PicturePages:
     """The frames of a picture file that are pages, as a `PageSource`."""
 
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._options = options
@@ -45,6 +46,8 @@ class PicturePages:
         self._formats = pillow_names(options.mime_type)
         self._image = self._open.enter_context(open_picture(path, formats=self._formats))
         self._count = count_pages(self._image, options)
+        frames = getattr(self._image, "n_frames", 1)
+        self.notes = left_frames(picture_format(self._image), frames, options)
 
     def __len__(self) -> int:
         return self._count

@@ -18,8 +18,9 @@ from docmill.engines.raster import png_rows
 from docmill.engines.raster.decoded import DEVICE_SPACES, decoded_page, icc_fits, soft_mask
 from docmill.engines.raster.flate import deflate_bytes
 from docmill.engines.raster.png_color import color_space
-from docmill.engines.raster.source import RESUME_HINT, on_page, page_size
+from docmill.engines.raster.source import RESUME_HINT, left_frames, on_page, page_size
 from docmill.errors import CorruptDocument, DocmillError
+from docmill.formats import PNG
 from docmill.options import Alpha, OnError
 from docmill.page_limits import check_pixels
 from docmill.pdf import PdfImage, PdfPage
@@ -36,12 +37,14 @@ class PngPages:
     """The picture of a PNG file, as a `PageSource`; of an animated one the still picture."""
 
     damage: DocmillError | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._options = options
         with path.open("rb") as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._header = read_png_header(self._data)
+        self.notes = left_frames(PNG, self._header.frames, options)
 
     def __len__(self) -> int:
         return 1

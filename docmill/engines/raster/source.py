@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from docmill.engines.base import EngineOptions
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
+from docmill.formats import AVIF, HEIC, PNG, WEBP, Format
 from docmill.jpeg import JpegHeader
 from docmill.options import Frames
 from docmill.page_limits import check_page_count
@@ -18,6 +19,7 @@ from docmill.png import PngHeader
 if TYPE_CHECKING:
     from PIL import Image
 
+_ANIMATIONS = frozenset({WEBP, AVIF, PNG, HEIC})
 # What to do about a page that decodes in part.
 RESUME_HINT = "--on-error resume converts what can be decoded"
 
@@ -51,11 +53,21 @@ def count_pages(image: Image.Image, options: EngineOptions) -> int:
     return count
 
 
+def left_frames(format: Format, count: int, options: EngineOptions) -> tuple[str, ...]:
+    """What there is to tell of an animation of so many frames of which nobody asked for the first alone."""
+    if count < 2 or options.options.frames is not Frames.AUTO or format not in _ANIMATIONS:
+        return ()
+    return (f"only the first of {count} frames was converted (--frames all converts all)",)
+
+
 PageWork = Callable[[], PdfPage]
 
 
 class PageSource(Protocol):
-    """The pages of an open document. `damage` says why the file has fewer than it should, if so."""
+    """The pages of an open document. `damage` says why the file has fewer than it should, if so, and `notes`
+    what else there is to tell of it."""
+
+    notes: tuple[str, ...]
 
     @property
     def damage(self) -> DocmillError | None: ...

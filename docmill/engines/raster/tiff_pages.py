@@ -36,6 +36,8 @@ _FEW_PAGES = 16
 class TiffPages:
     """The pages of a TIFF file, as a `PageSource`."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._tiff = Tiff(path, options.max_pages)
         self._options = options
