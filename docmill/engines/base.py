@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,8 +82,6 @@ class EngineOptions:
         return numbers
 
 
-# Runs of pages that a note names.
-_NAMED = 10
 # How a note begins that tells of a PDF that was mended: what it looked like before is then no measure.
 DAMAGED = "the PDF was damaged"
 # The note of one that was mended before pdfium drew it.
@@ -102,24 +100,6 @@ class EngineResult:
     pages: tuple[PageResult, ...] = ()
     failures: tuple[PageFailure, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def page_notes(pages: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """What there is to note of pages, each note once with the pages (in order) that it is of."""
-    return tuple(f"{_named(numbers)}: {note}" for note, numbers in pages.items())
-
-
-def _named(numbers: Sequence[int]) -> str:
-    """Pages as people write them: `pages 1-3, 7`."""
-    runs: list[list[int]] = []
-    for number in dict.fromkeys(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number, number])
-    parts = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:_NAMED]]
-    more = " and more" if len(runs) > _NAMED else ""
-    return f"{'page' if len(runs) == 1 and runs[0][0] == runs[0][1] else 'pages'} {', '.join(parts)}{more}"
 
 
 class Engine(Protocol):

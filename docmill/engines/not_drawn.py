@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-# In a note: names, and ranges of pages. A job's status takes 200 characters of each.
-_MOST_NAMES, _MOST_RANGES = 3, 4
+from docmill.engines.page_notes import named
+
+# Names in a note.
+_MOST_NAMES = 3
 _NAME = 24
 _NO_FONT = ": neither in the PDF nor on this machine"
 
@@ -39,19 +40,6 @@ def notes_on(pages: Sequence[tuple[int, NotDrawn]]) -> tuple[str, ...]:
             shown = ", ".join(name[:_NAME] for name in names[:_MOST_NAMES])
             if len(names) > _MOST_NAMES:
                 shown += f" and {len(names) - _MOST_NAMES} more"
-            where = _pages(sorted({number for number, _ in found}))
+            where = named(sorted({number for number, _ in found}))
             notes.append(f"{what.format(shown)} on {where}{why}")
     return tuple(notes)
-
-
-def _pages(numbers: Iterable[int]) -> str:
-    """Numbers in order as `page 3` or `pages 1-4, 7`."""
-    ranges: list[list[int]] = []
-    for before, number in pairwise([-1, *numbers]):
-        if number != before + 1:
-            ranges.append([number, number])
-        ranges[-1][1] = number
-    shown = [str(a) if a == b else f"{a}-{b}" for a, b in ranges]
-    more = len(shown) - _MOST_RANGES
-    listed = ", ".join(shown[:_MOST_RANGES]) + (f" and {more} more places" if more > 0 else "")
-    return f"{'page' if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else 'pages'} {listed}"

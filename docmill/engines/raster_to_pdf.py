@@ -16,8 +16,8 @@ from docmill.engines.base import (
     PageFailure,
     PageResult,
     Progress,
-    page_notes,
 )
+from docmill.engines.page_notes import page_notes
 from docmill.engines.raster.source import PageSource, PageWork
 from docmill.engines.raster.sources import open_pages
 from docmill.errors import DocmillError

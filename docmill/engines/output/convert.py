@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress, page_notes
+from docmill.engines.base import EngineOptions, EngineResult, PageFailure, PageResult, Progress
 from docmill.engines.not_drawn import NotDrawn, notes_on
 from docmill.engines.output.collect import Collector, MadePage
 from docmill.engines.output.page import PageImage
 from docmill.engines.output.plan import OutputPlan
+from docmill.engines.page_notes import page_notes
 from docmill.errors import CorruptDocument, DocmillError, EngineCrashed, EngineFailed, LimitExceeded
 from docmill.options import BadPage, OnError
 from docmill.processes import map_in_children
