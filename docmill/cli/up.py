@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from docmill.errors import InvalidJobData
 from docmill.settings import Settings, expanded
-from docmill.up import Database, UpOptions, up
+from docmill.up.machine import Database, UpOptions, up
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ import pytest
 from docmill.errors import DocmillError
 from docmill.jobs.local import NOTE, Running
 from docmill.settings import Settings
-from docmill.up import Database, UpOptions, machine, up
+from docmill.up import machine
+from docmill.up.machine import Database, UpOptions, up
 
 
 @pytest.fixture
