@@ -19,6 +19,7 @@ from PIL import Image
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.described import exif_of_directory, exif_of_image, xmp_of_directory, xmp_of_image
+from docmill.engines.raster.coded_colors import lost_color_note
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
 from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
@@ -140,6 +141,7 @@ class PictureFile:
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
             wide = self._wide(image)
             notes = lost_bits_note(self._path, image) if wide is None else ()
+            notes += lost_color_note(self._path, image)
             image.load()
             frame = Frame(
                 image=self._keyed(image, wide),

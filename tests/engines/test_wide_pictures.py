@@ -199,3 +199,19 @@ def test_a_decoded_jpeg_2000_keeps_its_profile_in_pdf(tmp_path: Path) -> None:
     with pikepdf.open(result.outputs[0]) as pdf:
         (image,) = pdf.pages[0].get_images().values()
         assert image.ColorSpace[1].read_bytes() == profile
+
+
+@pytest.mark.parametrize(("primaries", "transfer"), [(1, 13), (2, 2), (12, 13), (9, 16)])
+def test_colours_that_avif_names_by_code_points_are_told_unless_they_are_srgb(
+    tmp_path: Path, primaries: int, transfer: int
+) -> None:
+    path = tmp_path / "a.avif"
+    Image.new("RGB", (64, 48), "teal").save(path)
+    head, box, rest = path.read_bytes().partition(b"colrnclx")
+    path.write_bytes(head + box + struct.pack(">HH", primaries, transfer) + rest[4:])
+    told = (
+        f"page 1: the colour space of AVIF's CICP (primaries {primaries}, transfer {transfer}) was left out"
+    )
+    expected = () if primaries < 9 else (told,)
+    assert convert(path, "png", tmp_path / "out").notes == expected
+    assert convert_to_pdf(path.read_bytes(), tmp_path).notes == expected

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
+from docmill.engines.raster.coded_colors import lost_color_note
 from docmill.engines.raster.decoded import decoded_page
 from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
 from docmill.engines.raster.wide import Wide
@@ -74,6 +75,7 @@ class PicturePages:
         samples = wide_picture(self._path, image)
         wide = None if samples is None else as_wide(samples)
         notes = lost_bits_note(self._path, image) if wide is None else ()
+        notes += lost_color_note(self._path, image)
         image.load()
         if self._count == 1:
             return image, wide, notes
