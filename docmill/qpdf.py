@@ -38,6 +38,27 @@ def open_with_qpdf(source: Path | io.BytesIO, password: str | None, **how: Any) 
     return pikepdf.open(source, password=last, **how)
 
 
+def decoded(stream: pikepdf.Object, most: int) -> bytes:
+    """A stream without its filters, of which none may make more than `most` bytes: longer than `most` where
+    one does. Raises `pikepdf.PdfError` for what cannot be decoded.
+
+    The limit is the process's for that time, not the thread's.
+    """
+    import pikepdf
+    from pikepdf.settings import set_qpdf_limits
+
+    before: dict[str, Any] = set_qpdf_limits(flate_max_memory=most + 1, run_length_max_memory=most + 1)
+    try:
+        # At the level that is the default qpdf leaves out RunLength, which every viewer knows.
+        return stream.read_bytes(pikepdf.StreamDecodeLevel.specialized)
+    except (pikepdf.PdfError, RuntimeError) as error:
+        if "memory limit exceeded" in str(error):  # qpdf has no error of its own for it
+            return bytes(most + 1)
+        raise
+    finally:
+        set_qpdf_limits(**before)
+
+
 def mended(source: Path, password: str | None) -> bytes | None:
     """A PDF as qpdf writes it once it has looked for the objects itself, not encrypted; None where it finds
     no page. One that was cut off, or whose trailer is lost, is found by its catalogue."""

@@ -1,14 +1,17 @@
-"""Passwords that are not ASCII, in each encryption that PDF has; what qpdf mends, and what not."""
+"""PDFs opened by qpdf: passwords that are not ASCII, what it mends and what not, how much it decodes."""
 
 from __future__ import annotations
 
 import subprocess
+import zlib
 from pathlib import Path
 
 import pikepdf
+import pikepdf.settings
 import pytest
 
-from docmill.qpdf import mended, open_with_qpdf
+from docmill.engines.font_cmaps import mend_fonts
+from docmill.qpdf import decoded, mended, open_with_qpdf
 
 
 @pytest.mark.parametrize("bits", ["40", "128", "256"])
@@ -46,3 +49,32 @@ def test_a_pdf_that_is_encrypted_by_a_certificate_is_not_mended(tmp_path: Path) 
     assert mended(source, None) is None
     source.write_bytes(plain.replace(b"trailer", b"lost"))
     assert mended(source, None) is not None
+
+
+@pytest.mark.parametrize("filters", [["/Fl", "/AHx"], ["/AHx", "/Fl"], ["/Fl", "/RL"]])
+def test_no_filter_of_a_stream_makes_more_than_is_asked_for(filters: list[str]) -> None:
+    pack = {
+        "/AHx": lambda data: data.hex().encode() + b">",
+        "/Fl": zlib.compress,
+        "/RL": lambda data: b"".join(bytes([0, byte]) for byte in data) + b"\x80",
+    }
+    data = b"x" * 1000
+    packed = data
+    for name in reversed(filters):
+        packed = pack[name](packed)
+    with pikepdf.new() as pdf:
+        stream = pdf.make_stream(packed, Filter=pikepdf.Array(map(pikepdf.Name, filters)))
+        assert decoded(stream, 2500) == data
+        assert len(decoded(stream, 900)) > 900
+        assert pikepdf.settings.get_qpdf_limits()["flate_max_memory"] == 0
+
+
+def test_a_map_of_characters_that_is_too_long_is_left_alone() -> None:
+    cmap = b"2 beginbfchar <01> <0041> endbfchar"
+    with pikepdf.new() as pdf:
+        for tail, mended in ((b"", True), (b" " * (16 << 20), False)):
+            page = pdf.add_blank_page().obj
+            packed = zlib.compress(cmap + tail, 1)
+            font = pikepdf.Dictionary(ToUnicode=pdf.make_stream(packed, Filter=pikepdf.Name.FlateDecode))
+            page.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F=font))
+            assert mend_fonts([page]) is mended

@@ -12,9 +12,13 @@ from typing import Any
 
 from pikepdf import Dictionary, Name, Object, Stream
 
+from docmill.qpdf import decoded
+
 ObjGen = tuple[int, int]
 # Resources that are looked at: forms within forms have their own.
 _MOST_RESOURCES = 10_000
+# One that names 65,536 characters, three letters each, takes 3 MB.
+_MOST_BYTES = 16 << 20
 
 _SECTION = re.compile(rb"(\d+)(\s+begin(bfchar|bfrange)\b)(.*?)(?=end\3)", re.DOTALL)
 _LIST = re.compile(rb"\[[^\]]*\]")
@@ -27,8 +31,8 @@ def mend_fonts(pages: Iterable[Object]) -> bool:
     for font in _fonts(pages):
         cmap = font.get(Name.ToUnicode)
         if isinstance(cmap, Stream):
-            data = cmap.read_bytes()
-            right = _SECTION.sub(_counted, data)
+            data = decoded(cmap, _MOST_BYTES)
+            right = _SECTION.sub(_counted, data) if len(data) <= _MOST_BYTES else data
             if right != data:
                 cmap.write(right)
                 mended = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from docmill.engines.base import EngineOptions
 from docmill.engines.font_cmaps import mend_fonts
 from docmill.engines.page_fonts import DoubtfulFonts, FontsNotEmbedded
 from docmill.errors import CorruptDocument, DocmillError, LimitExceeded
-from docmill.qpdf import open_with_qpdf
+from docmill.qpdf import decoded, open_with_qpdf
 from docmill.settings import variable
 
 # Form XObjects within each other that pdfium draws: those deeper down it leaves out.
@@ -87,11 +87,15 @@ class PageContents:
         return self._form_can_be_drawn
 
     def paints(self, number: int) -> bool:
-        """Whether there is something in the content of page `number` (from 1) that shows."""
+        """Whether there is something in the content of page `number` (from 1) that shows; not where `check`
+        refuses it."""
+        if not self._pages:
+            return False
         try:
-            parts = [part for part in _parts(self._pages[number - 1]) if isinstance(part, Stream)]
-            return any(_PAINTS.search(part.read_bytes()) for part in parts)
-        except _UNREADABLE:
+            self.check(number)
+            parts = _parts(self._pages[number - 1])
+            return any(_PAINTS.search(_decoded(number, part, self._max_bytes)) for part, _ in parts)
+        except (*_UNREADABLE, DocmillError):
             return False
 
     def mend_fonts(self, numbers: Sequence[int]) -> bool:
@@ -136,12 +140,13 @@ class PageContents:
     def _check(self, number: int, page: Object) -> None:
         resources = page.get(Name.Resources)
         size, drawn = 0, Counter[Form]()
-        for part in _parts(page):
+        for part, times in _parts(page):
             if not isinstance(part, Stream):
                 raise _undecodable(number, "a part of it is missing")
-            more, forms = self._read(number, part, resources, self._max_bytes - size)
-            size += more
-            drawn += forms
+            more, forms = self._read(number, part, resources, (self._max_bytes - size) // times)
+            size += more * times
+            for form, count in forms.items():
+                drawn[form] += count * times
         if (
             sum(self._measured(number, form, resources, 1)[1] * times for form, times in drawn.items())
             > MAX_FORMS
@@ -214,12 +219,15 @@ def _visits(field: Object, depth: int, known: dict[tuple[tuple[int, int], int], 
     return known[place]
 
 
-def _parts(page: Object) -> Iterator[Any]:
+def _parts(page: Object) -> Iterable[tuple[Any, int]]:
+    """What a page's content consists of, and how often: a page may name one stream a thousand times."""
     contents = page.get(Name.Contents)
-    if isinstance(contents, Array):
-        yield from contents
-    elif contents is not None:
-        yield contents
+    listed = contents if isinstance(contents, Array) else () if contents is None else (contents,)
+    parts: dict[tuple[int, int], tuple[Any, int]] = {}
+    for part in listed:
+        place = part.objgen if isinstance(part, Stream) else (0, 0)
+        parts[place] = part, parts.get(place, (part, 0))[1] + 1
+    return parts.values()
 
 
 def _forms(content: bytes, resources: Any) -> Counter[Form]:
@@ -244,7 +252,7 @@ def _decoded(number: int, stream: Object, most: int) -> bytes:
     names = [str(name) for name in listed]
     if not _FLATE.issuperset(names):
         try:
-            return stream.read_bytes()
+            return decoded(stream, most)
         except pikepdf.PdfError:
             raise _undecodable(number, f"filter {' '.join(names)}") from None
     data = stream.read_raw_bytes()

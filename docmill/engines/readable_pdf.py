@@ -83,11 +83,14 @@ def _scratch(folder: Path, stack: ExitStack) -> Path:
 
 def _loses_content(document: pypdfium2.PdfDocument, contents: PageContents, numbers: Sequence[int]) -> bool:
     for number in numbers:
+        # pdfium is not asked to load what it would not come back from.
+        if not contents.paints(number):
+            continue
         page = pdfium.FPDF_LoadPage(document, number - 1)
         if not page:
             continue
         empty = not pdfium.FPDFPage_CountObjects(page)
         pdfium.FPDF_ClosePage(page)
-        if empty and contents.paints(number):
+        if empty:
             return True
     return False

@@ -153,6 +153,13 @@ def fields_that_double(depth: int = 30) -> bytes:
     return build(objects)
 
 
+def damaged_deflate_bomb(times: int = 4000) -> bytes:
+    """A page that names a MB of spaces 4000 times, in a PDF whose table has to be mended."""
+    objects = one_page(stream(zlib.compress(b" " * (1 << 20), 9), b"/Filter/FlateDecode"))
+    objects[3] = objects[3].replace(b"4 0 R", b"[%s]" % (b"4 0 R " * times))
+    return build(objects).replace(b"startxref\n", b"startxref\n1")
+
+
 def page_without_content() -> bytes:
     objects = one_page(stream(SQUARE))
     objects[2] = b"<</Type/Pages/Kids[3 0 R 9 0 R 5 0 R]/Count 3>>"
@@ -178,7 +185,7 @@ ALL = {
     for maker in (
         looping_page_tree, page_tree_that_is_only_a_loop, stream_of_4_gigabytes, deflate_bomb, many_pages,
         nested_forms, doubling_forms, form_that_draws_itself, javascript, embedded_file, page_of_200_inches,
-        page_without_content, fields_that_double, short_section_of_the_table,
+        page_without_content, fields_that_double, damaged_deflate_bomb, short_section_of_the_table,
     )
 }  # fmt: skip
 

@@ -453,6 +453,8 @@ def test_loops_end(tmp_path, maker: Callable[[], bytes]):
 
 DEFLATED = zlib.compress(bad_pdfs.SQUARE * 500)
 FLATE = b"/Filter/FlateDecode"
+# Much that comes to nothing.
+PACKED_TWICE = zlib.compress(b" " * 20_002 + b">")
 
 
 @pytest.mark.parametrize(
@@ -468,6 +470,8 @@ FLATE = b"/Filter/FlateDecode"
         (bad_pdfs.stream(bad_pdfs.SQUARE, b"/Filter/PlateDecode"), CorruptDocument, "filter /PlateDecode"),
         (b"null", CorruptDocument, "a part of it is missing"),
         (bad_pdfs.stream(zlib.compress(b" " * 20_001), FLATE), LimitExceeded, "DOCMILL_MAX_CONTENT_BYTES"),
+        (bad_pdfs.stream(PACKED_TWICE, b"/Filter[/Fl/AHx]"), LimitExceeded, "DOCMILL_MAX_CONTENT_BYTES"),
+        (bad_pdfs.stream(b"\x81 " * 200 + b"\x80", b"/Filter/RunLengthDecode"), LimitExceeded, "_CONTENT_"),
     ],
 )
 def test_a_page_whose_content_cannot_be_decoded_fails(tmp_path, content, error, match):
@@ -498,6 +502,25 @@ def test_a_page_whose_content_every_viewer_shows_is_converted(tmp_path, content)
     source.write_bytes(bad_pdfs.undecodable(bad_pdfs.stream(content, FLATE)))
     for path in convert(source, "png", tmp_path / "out", dpi=72).outputs:
         assert rgb(Image.open(path))[60, 30].tolist() == [0, 0, 255]
+
+
+def test_content_packed_by_run_lengths_is_converted(tmp_path):
+    source = tmp_path / "a.pdf"
+    packed = bytes([len(bad_pdfs.SQUARE) - 1]) + bad_pdfs.SQUARE + b"\x80"
+    source.write_bytes(bad_pdfs.undecodable(bad_pdfs.stream(packed, b"/Filter/RunLengthDecode")))
+    for path in convert(source, "png", tmp_path / "out", dpi=72).outputs:
+        assert rgb(Image.open(path))[60, 30].tolist() == [0, 0, 255]
+
+
+def test_content_that_is_too_much_is_found_before_a_damaged_pdf_is_looked_at(tmp_path, monkeypatch):
+    def loaded(*_: object) -> None:
+        raise AssertionError("pdfium was asked")
+
+    monkeypatch.setattr("docmill.engines.readable_pdf.pdfium.FPDF_LoadPage", loaded)
+    source = tmp_path / "a.pdf"
+    source.write_bytes(bad_pdfs.damaged_deflate_bomb(times=10))
+    with pytest.raises(LimitExceeded, match="DOCMILL_MAX_CONTENT_BYTES"):
+        convert(source, "png", tmp_path / "out", dpi=72, max_content_bytes=5 << 20)
 
 
 def test_forms_within_each_other_have_an_end(tmp_path):
