@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,16 @@ def run(arguments: argparse.Namespace) -> int:
 
             results = convert_with_prefect(arguments, requests, settings, interrupts)
         with closing(results):
-            code = _report_all(arguments, results, several=len(requests) > 1)
+            # Standard input is a file in scratch by now, whose name nobody knows.
+            named = (
+                {}
+                if len(requests) < 2
+                else {
+                    request.sources[0]: STANDARD_STREAM if given == STANDARD_STREAM else request.sources[0]
+                    for request, given in zip(requests, arguments.sources, strict=True)
+                }
+            )
+            code = _report_all(arguments, results, named)
     interrupts.release()
     with suppress(KeyboardInterrupt):  # all is done
         clean_daily(settings)
@@ -145,10 +154,11 @@ def _alone(
             return error
 
 
-def _report_all(arguments: argparse.Namespace, results: Results, *, several: bool) -> int:
+def _report_all(arguments: argparse.Namespace, results: Results, named: Mapping[str, str]) -> int:
+    """`named` says what each of several sources is called."""
     codes = []
     for request, result in results:
-        source = request.sources[0] if several else ""
+        source = named.get(request.sources[0], "")
         if isinstance(result, DocmillError):
             codes.append(report(result, arguments, source))
             continue

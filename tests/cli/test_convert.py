@@ -682,3 +682,13 @@ def test_an_empty_reference_to_a_password_is_refused(docmill, scan, option):
         result = docmill(*command, option, "")
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert "password" in result.err
+
+
+def test_standard_input_among_several_sources_is_told_as_such(docmill, scan):
+    run = docmill.start(
+        *("convert", "-", scan, "out/", "--to", "pdf", "--direct", "--json"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    lines = run.communicate(b"This is a letter, not a picture.\n", timeout=60)[0].splitlines()
+    assert [Path(json.loads(line)["source"]).name for line in lines] == ["-", Path(scan).name]
