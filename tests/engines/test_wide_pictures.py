@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from docmill.engines.base import EngineResult
 from docmill.engines.page_notes import page_notes
-from docmill.engines.raster import wide_pictures
+from docmill.engines.raster import libavif, wide_pictures
 from docmill.engines.raster.wide import Wide
 from docmill.jp2 import with_metadata
 from tests.engines.picture_support import convert as convert_to_pdf
@@ -55,15 +55,28 @@ def test_jpeg_2000(tmp_path: Path, kind: str, channels: int, bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [10, 12])
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_avif(tmp_path: Path, channels: int, bits: int) -> None:
     samples = ramp(channels, bits)
-    data = imagecodecs.avif_encode(samples, level=100, bitspersample=bits, pixelformat="yuv444")
+    pixels = "yuv444" if channels > 2 else "yuv400"
+    data = imagecodecs.avif_encode(samples, level=100, bitspersample=bits, pixelformat=pixels)
     (tmp_path / "a.avif").write_bytes(data)
     result = convert(tmp_path / "a.avif", "tiff", tmp_path / "out")
     made = read_wide(result.outputs[0])
     assert np.abs(made.astype(int) - full(samples, bits)).max() <= 1
     assert not result.notes
+
+
+def test_libavif_writes_no_more_samples_than_there_is_room_for(tmp_path: Path) -> None:
+    """It knows RGB alone, also of gray: asked for fewer samples it wrote over the heap."""
+    data = imagecodecs.avif_encode(ramp(4, 10), level=100, bitspersample=10, pixelformat="yuv444")
+    (tmp_path / "a.avif").write_bytes(data)
+    gray, gray_alpha, rgb, rgba = (
+        libavif.wide_avif(tmp_path / "a.avif", (61, 47), channels) for channels in (1, 2, 3, 4)
+    )
+    assert gray is not None and gray_alpha is not None and rgb is not None and rgba is not None
+    assert np.array_equal(gray, rgb[:, :, :1])
+    assert np.array_equal(gray_alpha, rgba[:, :, [0, 3]])
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

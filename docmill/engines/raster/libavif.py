@@ -40,7 +40,7 @@ class _Pixels(ctypes.Structure):
 
 
 def wide_avif(path: Path, size: tuple[int, int], channels: int) -> NDArray[np.uint16] | None:
-    """Rows x pixels x samples, 0 to 65535, of a still picture as RGB, with alpha where `channels` are 4.
+    """Rows x pixels x samples, 0 to 65535, of a still picture as gray or RGB, alpha last: 1 to 4 `channels`.
 
     None where libavif cannot be asked or does not decode it.
     """
@@ -62,15 +62,19 @@ def wide_avif(path: Path, size: tuple[int, int], channels: int) -> NDArray[np.ui
 
 def _samples(library: Any, image: int, size: tuple[int, int], channels: int) -> NDArray[np.uint16] | None:
     width, height = size
-    out = np.empty((height, width, channels), np.uint16)
+    has_alpha = channels in (2, 4)
+    # Gray as well is written as RGB, three samples that are the same: before 1.4 there is no other way.
+    out = np.empty((height, width, 4 if has_alpha else 3), np.uint16)
     pixels = _Pixels()
     library.avifRGBImageSetDefaults(ctypes.byref(pixels), image)
     if (pixels.width, pixels.height) != size:
         return None
-    pixels.depth, pixels.format = 16, _RGBA if channels == 4 else _RGB
-    pixels.ignore_alpha = channels != 4
+    pixels.depth, pixels.format = 16, _RGBA if has_alpha else _RGB
+    pixels.ignore_alpha = not has_alpha
     pixels.pixels, pixels.row_bytes = out.ctypes.data, out.strides[0]
-    return out if library.avifImageYUVToRGB(image, ctypes.byref(pixels)) == _OK else None
+    if library.avifImageYUVToRGB(image, ctypes.byref(pixels)) != _OK:
+        return None
+    return out if channels > 2 else np.ascontiguousarray(out[:, :, [0, 3] if has_alpha else [0]])
 
 
 @cache
