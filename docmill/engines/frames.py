@@ -144,7 +144,7 @@ class PictureFile:
             notes += lost_color_note(self._path, image)
             image.load()
             frame = Frame(
-                image=self._keyed(image, wide),
+                image=self._eight_bit(image, wide),
                 wide=wide,
                 dpi=None,
                 orientation=1,
@@ -227,13 +227,20 @@ class PictureFile:
         with _mapped(self._path) as data:
             return color_chunks(data)
 
-    def _keyed(self, image: Image.Image, wide: NDArray[np.uint16] | None) -> Image.Image:
-        """The image with its transparent colour as the file means it: Pillow keeps that in the file's own
-        scale, while samples of 2 and 4 bits are widened to 8, and those of 16 cut to as many."""
-        if "transparency" not in image.info or self._options.mime_type != PNG.mime_type:
+    def _eight_bit(self, image: Image.Image, wide: NDArray[np.uint16] | None) -> Image.Image:
+        """The image as Pillow decodes it, but where that is wrong.
+
+        Pillow keeps the transparent colour of a PNG in the file's own scale, while samples of 2 and 4 bits
+        are widened to 8, and those of 16 cut to as many. The brightest samples of a JPEG 2000 of more than 8
+        bits it rounds up to 256, of which it keeps 0.
+        """
+        is_png = self._options.mime_type == PNG.mime_type
+        if is_png and "transparency" not in image.info:
             return image
-        if wide is not None:
+        if wide is not None and (is_png or not image.mode.startswith("I")):
             return as_wide(wide).eight_bit()
+        if not is_png:
+            return image
         with _mapped(self._path) as data:
             return with_scaled_key(image, read_png_header(data))
 

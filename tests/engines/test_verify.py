@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pikepdf
 import pytest
@@ -126,6 +127,23 @@ def test_a_transparent_gray_of_4_bits_is_not_compared_as_one_of_8(tmp_path: Path
 
 def test_a_transparent_colour_of_16_bits_is_not_compared_as_one_of_8(tmp_path: Path) -> None:
     verify(*convert(dark_png(tmp_path / "dark.png")), seconds=1.0)
+
+
+@pytest.mark.parametrize("to", ["pdf", "png", "tiff", "jpeg"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_white_of_12_bits_is_not_compared_with_the_black_that_pillow_makes_of_it(
+    tmp_path: Path, channels: int, to: str
+) -> None:
+    """Pillow rounds the whitest eight of 4096 levels up to 256, of which it keeps 0."""
+    samples = np.full((90, 120, channels), 4095, np.uint16)
+    samples[20:50, 30:70, 0] = 500
+    data = imagecodecs.jpeg2k_encode(samples, level=0, codecformat="j2k", bitspersample=12, reversible=True)
+    (tmp_path / "a.j2k").write_bytes(data)
+    verify(*convert(tmp_path / "a.j2k", to), LONG)
+    sources, asked, result = convert(tmp_path / "a.j2k", "png")
+    Image.new("RGB", (120, 90), "white").save(result.outputs[0])
+    with pytest.raises(EngineFailed, match="looks different"):
+        verify(sources, asked, result, LONG)
 
 
 @pytest.mark.parametrize("side", [85, 529, 1021])

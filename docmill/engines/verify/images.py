@@ -26,6 +26,8 @@ _UNREADABLE = (
 )
 # Modes whose colours Pillow turns into RGB as a PDF reader does.
 _EXACT_MODES = frozenset({"1", "L", "LA", "RGB", "RGBA", "P", "PA"})
+# Of these colours JPEG 2000 may have more bits than Pillow keeps.
+_ROUNDED_MODES = frozenset({"LA", "RGB", "RGBA"})
 _SEPARATE_PLANES = 2
 _NO_UNIT = 1
 _QUARTER_TURNS = (5, 6, 7, 8)
@@ -135,7 +137,8 @@ class ImagePages:
         # Loaded first: a TIFF turns itself then, and would be turned again.
         image.load()
         is_turned = image.getexif().get(Tag.ORIENTATION, 1) != 1
-        upright = ImageOps.exif_transpose(image) if is_turned else image
+        pixels = _rounded(self._paths[index if len(self._paths) > 1 else 0], image)
+        upright = ImageOps.exif_transpose(pixels) if is_turned else pixels
         tolerance = _tolerance(image, upright.mode)
         if upright.mode == "CMYK":
             inks = upright.resize(size, Image.Resampling.BOX, reducing_gap=None if slowly else _GAP)
@@ -188,6 +191,21 @@ def _of_any_size() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _rounded(path: Path, image: Image.Image) -> Image.Image:
+    """The pixels of a picture, 8 bits of the more that a JPEG 2000 in colour has: Pillow rounds these up to
+    256 where they are white, which is black in the 8 bits that it keeps."""
+    if image.format != "JPEG2000" or image.mode not in _ROUNDED_MODES:
+        return image
+    from docmill.engines.raster.wide_pictures import as_wide, wide_picture
+
+    samples = wide_picture(path, image)
+    if samples is None:
+        return image
+    pixels = as_wide(samples).eight_bit()
+    pixels.info = image.info
+    return pixels
 
 
 def _has_no_resolution(image: Image.Image) -> bool:
