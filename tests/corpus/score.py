@@ -19,6 +19,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from docmill.user_unit import user_units
+from tests.corpus.all_bits import of_all_bits
 
 # Renderers round where they scale alpha and 16 bit samples, and each has its own inverse DCT.
 TOLERANCE = 3
@@ -117,6 +118,8 @@ def _frames(source: Path, image: Image.Image, places: list[int]) -> Iterator[Fra
         if pixels is None:
             pixels = image.copy()
             pixels.load()
+        if image.format in ("JPEG2000", "AVIF") and len(places) == 1:
+            pixels = of_all_bits(source, pixels)
         if image.format == "PNG" and pixels.mode == "L":
             _scale_key(source, pixels)
         if image.format == "PNG" and pixels.mode == "RGB":
