@@ -68,6 +68,8 @@ _FORMATS: dict[Format, _Holds] = {
     J2K: _Holds(alpha=True),
     PDF: _Holds(bilevel=True, palette=True, cmyk=True),
 }
+# What these are not given is for docmill to say, not for them.
+_HOLDING_MORE = frozenset({JP2, J2K, PDF})
 _KINDS = {
     "1": (Color.GRAY, 1, False), "L": (Color.GRAY, 8, False), "LA": (Color.GRAY, 8, True),
     "P": (Color.PALETTE, 8, False), "RGB": (Color.RGB, 8, False), "RGBA": (Color.RGB, 8, True),
@@ -128,12 +130,15 @@ def page_of(frame: Frame, plan: OutputPlan, options: EngineOptions, number: int)
 def _lost(frame: Frame, page: PageImage, plan: OutputPlan, alpha: Alpha) -> Iterator[str]:
     """What the target has no room for of a page that came in 8 bits a sample or fewer."""
     title = f"JPEG in {plan.format.title}" if plan.compression is Compression.JPEG else plan.format.title
+    holds, place = f"{title} holds", ""
+    if plan.format in _HOLDING_MORE:
+        holds, place = "docmill writes", f" in {title}"
     if page.bits <= 8 and (frame.wide is not None or _is_sixteen_bit(frame.image)):
-        yield f"16 bits a sample became 8, which are all that {title} holds"
+        yield f"more than 8 bits a sample became 8, which are all that {holds}{place}"
     if alpha is Alpha.KEEP and not page.alpha and _is_transparent(frame.image):
-        yield f"what is transparent was laid on white, since {title} holds no alpha"
+        yield f"what is transparent was laid on white, since {holds} no alpha{place}"
     if frame.image.mode == "CMYK" and page.color is not Color.CMYK:
-        yield f"the inks (CMYK) became RGB, since {title} holds none"
+        yield f"the inks (CMYK) became RGB, since {holds} none{place}"
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -157,16 +157,26 @@ def made_of(data: bytes, to: str, folder: Path) -> EngineResult:
 
 
 def test_what_a_format_does_not_hold_is_told(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", ramp(4, 16), extrasamples=["unassalpha"], photometric="rgb")
+    plain = {"metadata": None, "software": False}
+    tifffile.imwrite(
+        tmp_path / "a.tif", ramp(4, 16), extrasamples=["unassalpha"], photometric="rgb", **plain
+    )
     assert convert(tmp_path / "a.tif", "jpeg", tmp_path / "out").notes == (
-        "page 1: 16 bits a sample became 8, which are all that JPEG holds",
+        "page 1: more than 8 bits a sample became 8, which are all that JPEG holds",
         "page 1: what is transparent was laid on white, since JPEG holds no alpha",
+    )
+    # What could be held is not told as what cannot.
+    assert convert(tmp_path / "a.tif", "jp2", tmp_path / "jp2").notes == (
+        "page 1: more than 8 bits a sample became 8, which are all that docmill writes in JPEG 2000",
     )
     # Whoever asks for it knows.
     assert not convert(tmp_path / "a.tif", "tiff-24bit", tmp_path / "asked", alpha="white").notes
-    tifffile.imwrite(tmp_path / "b.tif", ramp(4, 8).astype(np.uint8), photometric="separated")
+    tifffile.imwrite(tmp_path / "b.tif", ramp(4, 8).astype(np.uint8), photometric="separated", **plain)
     assert convert(tmp_path / "b.tif", "png", tmp_path / "inks").notes == (
         "page 1: the inks (CMYK) became RGB, since PNG holds none",
+    )
+    assert convert(tmp_path / "b.tif", "jp2", tmp_path / "inks-jp2").notes == (
+        "page 1: the inks (CMYK) became RGB, since docmill writes none in JPEG 2000",
     )
     noise = np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
     tifffile.imwrite(tmp_path / "c.tif", noise, photometric="rgb", metadata=None)
