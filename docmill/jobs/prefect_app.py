@@ -14,10 +14,12 @@ def prefect_app() -> FastAPI:
     """The application for uvicorn, of which a process has one. Its modules take 2 s of processor time."""
     with none_while_loading():
         from prefect.server.api.server import create_app
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
         from sqlalchemy import Engine, event
 
         app = create_app(final=True)
-    event.listen(Engine, "before_cursor_execute", _lock_at_the_beginning, retval=True)
+    if PREFECT_API_DATABASE_CONNECTION_URL.value().startswith("sqlite"):
+        event.listen(Engine, "before_cursor_execute", _lock_at_the_beginning, retval=True)
     return app
 
 

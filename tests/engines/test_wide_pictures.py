@@ -158,9 +158,7 @@ def made_of(data: bytes, to: str, folder: Path) -> EngineResult:
 
 def test_what_a_format_does_not_hold_is_told(tmp_path: Path) -> None:
     plain = {"metadata": None, "software": False}
-    tifffile.imwrite(
-        tmp_path / "a.tif", ramp(4, 16), extrasamples=["unassalpha"], photometric="rgb", **plain
-    )
+    tifffile.imwrite(tmp_path / "a.tif", ramp(4, 16), extrasamples=["unassalpha"], photometric="rgb", **plain)
     assert convert(tmp_path / "a.tif", "jpeg", tmp_path / "out").notes == (
         "page 1: more than 8 bits a sample became 8, which are all that JPEG holds",
         "page 1: what is transparent was laid on white, since JPEG holds no alpha",
