@@ -84,6 +84,12 @@ class Compression(IntEnum):
     JPEG_XL = 50002
 
 
+# What libtiff wants behind a strip of rows that each end at a whole byte or word: it looks 13 bits ahead, and
+# where the strip ends before, it counts them as there and looks for the last row in another place.
+ALIGNED_FAX = (Compression.CCITT_RLE, Compression.CCITT_RLE_WORD)
+ALIGNED_FAX_END = b"\0\0"
+
+
 class Photometric(IntEnum):
     """Values of the PhotometricInterpretation tag."""
 

@@ -661,3 +661,19 @@ def test_colours_that_only_png_can_name_are_kept_or_told(tmp_path, kind, body, w
     result = convert(tmp_path / "a.png", "png", tmp_path / "png")
     assert not result.notes
     assert kind + body in result.outputs[0].read_bytes()
+
+
+@pytest.mark.parametrize("height", [2, 7, 1025])
+def test_narrow_rows_of_ccitt_rle_are_all_there(tmp_path: Path, height: int) -> None:
+    """libtiff loses the last row where nothing is behind it, also of what it has written itself."""
+    for seed in range(40):
+        rows = np.random.default_rng(seed).integers(0, 2, (height, 3)).astype(bool)
+        Image.fromarray(rows).save(tmp_path / "a.png")
+        Image.fromarray(rows).save(tmp_path / "a.tif", compression="tiff_ccitt")
+        made = convert(tmp_path / "a.png", "tiff-ccitt", tmp_path / f"out{seed}").outputs[0]
+        with Image.open(made) as by_libtiff:
+            assert np.array_equal(np.asarray(by_libtiff), rows)
+        assert np.array_equal(tifffile.imread(made) == 0, rows)
+        read = convert(tmp_path / "a.tif", "png", tmp_path / f"png{seed}").outputs[0]
+        with Image.open(read) as image:
+            assert np.array_equal(np.asarray(image), rows)

@@ -19,8 +19,8 @@ from docmill.engines.output.page import Bytes, Color, PageImage, Rows, bytes_of
 from docmill.engines.output.pillow_file import jpeg_bytes
 from docmill.formats import BILEVEL, Compression, Subsampling
 from docmill.tiff_fields import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Ifd, TiffField
+from docmill.tiff_tags import ALIGNED_FAX, ALIGNED_FAX_END, Photometric, Tag
 from docmill.tiff_tags import Compression as Code
-from docmill.tiff_tags import Photometric, Tag
 
 CODES = {
     Compression.NONE: Code.NONE,
@@ -80,8 +80,10 @@ def write_tiff_page(
     if compression is Compression.JPEG:
         strips = _jpeg_strips(page, rows, quality, subsampling, fields)
     elif compression in BILEVEL:
+        end = ALIGNED_FAX_END if CODES[compression] in ALIGNED_FAX else b""
         strips = (
-            encode_bilevel(np.bitwise_not(strip), page.width, compression) for strip in _bytes(page, rows)
+            encode_bilevel(np.bitwise_not(strip), page.width, compression) + end
+            for strip in _bytes(page, rows)
         )
     elif compression is Compression.DEFLATE:
         strips = _deflate_strips(page, rows, fields)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from docmill.engines.raster.fax_damage import is_damaged
 from docmill.engines.raster.source import RESUME_HINT
 from docmill.engines.raster.tiff_image import TiffImage
-from docmill.tiff_tags import COMPRESSION_NAMES, Compression, Photometric, Tag
+from docmill.tiff_tags import (
+    ALIGNED_FAX,
+    ALIGNED_FAX_END,
+    COMPRESSION_NAMES,
+    Compression,
+    Photometric,
+    Tag,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,7 +62,7 @@ def page_by_pillow(image: TiffImage, *, salvage: bool = False) -> Image.Image:
 
 def refuse_damaged_fax(image: TiffImage) -> None:
     """Raise `CorruptDocument` where a page in strips of CCITT data does not decode in full."""
-    _refuse_damaged_fax(image, single_page(image, image.read_all()))
+    _refuse_damaged_fax(image, single_page(image, _whole(image, image.read_all())))
 
 
 def segments_by_pillow(image: TiffImage, data: list[bytes], rows: int) -> bytes:
@@ -133,7 +140,10 @@ def _opened(image: TiffImage, page: bytes, format: str = "TIFF") -> Image.Image:
 
 
 def _whole(image: TiffImage, data: list[bytes]) -> list[bytes]:
-    """The segments; raises `CorruptDocument` for JPEG that is cut off: libtiff makes it gray, in silence."""
+    """The segments as libtiff reads all of them; raises `CorruptDocument` for JPEG that is cut off: libtiff
+    makes it gray, in silence."""
+    if image.compression in ALIGNED_FAX:
+        return [part + ALIGNED_FAX_END for part in data]
     if image.compression == Compression.JPEG:
         for index, part in enumerate(data, 1):
             if b"\xff\xd9" not in part:
