@@ -266,6 +266,16 @@ def test_colours_that_are_swapped_are_found(tmp_path: Path) -> None:
         verify(sources, options, result, 0)
 
 
+def test_a_profile_of_more_than_a_mebibyte_is_read_in_a_png(tmp_path: Path) -> None:
+    """As a printer's is; Pillow reads a text or profile of at most 1 MiB."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    large = struct.pack(">I", 1_500_000) + profile[4:] + bytes(1_500_000 - len(profile))
+    page().convert("RGB").save(tmp_path / "a.tif", icc_profile=large)
+    checked = convert(tmp_path / "a.tif", "png")
+    verify(*checked, LONG)
+    assert imagecodecs.png_decode(checked[2].outputs[0].read_bytes()).shape == (1100, 850, 3)
+
+
 def many_pages(path: Path) -> Path:
     pages = [page(seed) for seed in range(5)]
     pages[0].save(path, save_all=True, append_images=pages[1:], dpi=(100, 100))

@@ -186,7 +186,9 @@ class Comparison:
 
         key = id(page.source)
         if key not in self._images:
-            self._images[key] = self._stack.enter_context(closing(ImagePages([page.source.path])))
+            several = len(page.source.facts.pages) > 1
+            pages = ImagePages([page.source.path], seeks=several)
+            self._images[key] = self._stack.enter_context(closing(pages))
         return self._images[key]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from docmill.engines.verify.compare import Tolerance, from_cmyk
 from docmill.errors import DocmillError
@@ -64,10 +64,15 @@ class _Directory:
 
 
 class ImagePages:
-    """The pages of one file with many frames, or of files of one each, as Pillow reads them; close it."""
+    """The pages of one file with many frames, or of files of one each, as Pillow reads them; close it.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    `seeks`: the pages of the one file are its frames in order; else its page is the frame that it opens at,
+    which of HEIC is the one that the file names as its picture.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, seeks: bool = True) -> None:
         self._paths = paths
+        self._seeks = seeks
         self._stack = ExitStack()
         self._first: Image.Image | None = None
 
@@ -164,7 +169,8 @@ class ImagePages:
                 return self._open(self._paths[index])
             if self._first is None:
                 self._first = self._open(self._paths[0])
-            self._first.seek(index)
+            if self._seeks:
+                self._first.seek(index)
             return self._first
 
     def _open(self, path: Path) -> Image.Image:
@@ -182,15 +188,16 @@ class ImagePages:
 
 @contextmanager
 def _of_any_size() -> Iterator[None]:
-    """Pillow refuses pictures of so many pixels, also to tell their size; what docmill made is within its own
-    limit."""
+    """Pillow refuses pictures of so many pixels, also to tell their size, and PNGs with an ICC profile of
+    more than 1 MiB; what docmill made is within its own limits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, PngImagePlugin.MAX_TEXT_MEMORY
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
 
 
 def _rounded(path: Path, image: Image.Image) -> Image.Image:
