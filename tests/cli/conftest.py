@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 
 @dataclass
@@ -71,3 +72,14 @@ def docmill(tmp_path: Path) -> Docmill:
     folder.mkdir()
     (tmp_path / "home").mkdir()
     return Docmill(folder, tmp_path / "home")
+
+
+@pytest.fixture
+def scan(docmill) -> Path:
+    """A TIFF of three pages, 1 bit, at 200 dpi."""
+    path = docmill.folder / "scan.tif"
+    pages = [Image.new("1", (850, 1100), 1) for _ in range(3)]
+    for number, page in enumerate(pages):
+        page.paste(0, (100, 100 * (number + 1), 500, 100 * (number + 1) + 50))
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression="group4", dpi=(200, 200))
+    return path

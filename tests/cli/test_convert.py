@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import socket
 import subprocess
@@ -17,27 +16,13 @@ from PIL import Image
 
 from docmill.errors import (
     EXIT_CODES,
-    EXIT_PIPE,
-    CorruptDocument,
     DestinationExists,
     DestinationForbidden,
-    DestinationFull,
     LimitExceeded,
     PrefectUnavailable,
     SourceNotFound,
 )
 from tests.support import check_pdf, page_count, pdfinfo, write_damaged_tiff
-
-
-@pytest.fixture
-def scan(docmill) -> Path:
-    """A TIFF of three pages, 1 bit, at 200 dpi."""
-    path = docmill.folder / "scan.tif"
-    pages = [Image.new("1", (850, 1100), 1) for _ in range(3)]
-    for number, page in enumerate(pages):
-        page.paste(0, (100, 100 * (number + 1), 500, 100 * (number + 1) + 50))
-    pages[0].save(path, save_all=True, append_images=pages[1:], compression="group4", dpi=(200, 200))
-    return path
 
 
 def test_a_scan_becomes_a_pdf_of_the_same_size(docmill, scan):
@@ -59,101 +44,10 @@ def test_json_is_for_programs(docmill, scan):
     assert outcome["output_bytes"] == (docmill.folder / "out.pdf").stat().st_size
 
 
-def test_standard_input_and_output(docmill, scan):
-    done = docmill.raw("convert", "-", "-", "--to", "pdf", "--direct", "-q", stdin=scan.read_bytes())
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(b"%PDF-")
-
-
 def test_pages_and_title(docmill, scan):
     assert docmill("convert", scan, "out.pdf", "--direct", "--pages", "3,1", "--title", "Größe").code == 0
     assert "Title:           Größe" in pdfinfo(docmill.folder / "out.pdf")
     assert page_count(docmill.folder / "out.pdf") == 2
-
-
-def test_several_sources_go_into_a_folder_and_one_failure_stops_no_other(docmill, scan):
-    (docmill.folder / "bad.tif").write_bytes(b"not a picture")
-    (docmill.folder / "b.tif").write_bytes(scan.read_bytes())
-    result = docmill("convert", "bad.tif", "scan.tif", "b.tif", "pdfs/", "--to", "pdf", "--direct")
-    assert result.code == 3
-    assert result.err.count("docmill:") == 1
-    assert "bad.tif: " in result.err
-    assert sorted(path.name for path in (docmill.folder / "pdfs").iterdir()) == ["b.pdf", "scan.pdf"]
-
-
-@pytest.mark.parametrize("command", [["info"], ["convert", "--direct", "--to", "pdf", "out/"]])
-def test_where_all_of_several_sources_failed_the_code_is_that_of_the_first(docmill, command):
-    (docmill.folder / "text.tif").write_bytes(b"This is a letter, not a picture.\n")
-    (name, *options) = command
-    result = docmill(name, "missing.tif", "text.tif", *options)
-    assert result.code == EXIT_CODES[SourceNotFound]
-    assert len(result.err.splitlines()) == 2
-
-
-def test_sources_side_by_side_are_told_as_one_after_the_other(docmill):
-    names = []
-    for number, (side, name) in enumerate([(2000, "a.png"), (20, "b.png"), (0, "c.png"), (1500, "d.png")]):
-        names.append(name)
-        if side:
-            Image.effect_noise((side, side + number), 60).save(docmill.folder / name)
-    made = {}
-    for workers in ("1", "3"):
-        result = docmill(
-            "convert",
-            *names,
-            "out/",
-            "--to",
-            "tiff",
-            "--direct",
-            "--overwrite",
-            DOCMILL_ENGINE_WORKERS=workers,
-        )
-        assert result.code == 3
-        lines = re.sub(r"cached as \w+|\d+\.\d s", "", result.err)
-        made[lines] = [path.read_bytes() for path in sorted((docmill.folder / "out").iterdir())]
-        assert len(made[lines]) == 3
-    assert len(made) == 1, made.keys()
-    assert (
-        lines.index("load: a.png") < lines.index("load: b.png") < lines.index("c.png'") < lines.index("d.png")
-    )
-    assert not docmill.leftovers()
-
-
-@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
-def test_sources_that_would_have_the_same_output_are_refused(docmill, scan, overwrite):
-    (docmill.folder / "sub").mkdir()
-    (docmill.folder / "sub" / "scan.tif").write_bytes(scan.read_bytes())
-
-    result = docmill("convert", "scan.tif", "sub/scan.tif", "out/", "--to", "pdf", "--direct", *overwrite)
-
-    assert result.code == 2
-    assert "two sources named 'scan.tif' would have the same output in 'out/'" in result.err
-    assert not (docmill.folder / "out").exists()
-
-
-def test_sources_that_differ_in_their_ending_only_keep_it(docmill, scan):
-    Image.new("L", (60, 60)).save(docmill.folder / "scan.png")
-    (docmill.folder / "other.tif").write_bytes(scan.read_bytes())
-
-    result = docmill("convert", "scan.tif", "scan.png", "other.tif", "out/", "--to", "pdf", "--direct")
-
-    assert result.code == 0
-    names = sorted(path.name for path in (docmill.folder / "out").iterdir())
-    assert names == ["other.pdf", "scan.png.pdf", "scan.tif.pdf"]
-
-
-def test_documents_of_the_cache_that_would_have_the_same_output_are_refused(docmill, scan):
-    ids = []
-    for folder in ("one", "two"):
-        (docmill.folder / folder).mkdir()
-        Image.new("L", (60, 60 + len(ids))).save(docmill.folder / folder / "page.png")
-        result = docmill("convert", f"{folder}/page.png", f"{folder}/page.pdf", "--direct", "--json")
-        ids.append("docmill://" + json.loads(result.out)["input_document_id"])
-
-    result = docmill("convert", *ids, "out/", "--to", "pdf", "--direct", "--overwrite")
-
-    assert result.code == 2
-    assert "two sources named 'page.png'" in result.err
 
 
 def test_what_exists_in_a_target_folder_is_named_before_the_work(docmill, scan):
@@ -207,16 +101,6 @@ def test_a_name_that_no_terminal_can_show_is_no_defect(docmill, scan, arguments)
 
     assert result.code == 3
     assert "scan\\udcff.tif" in result.out
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_are_no_defect(docmill, scan, closed):
-    command = f'"{sys.executable}" -P -m docmill convert scan.tif out.pdf --direct {closed}'
-
-    done = subprocess.run(command, shell=True, cwd=docmill.folder, env=docmill.environment, check=False)
-
-    assert done.returncode == 0
-    check_pdf(docmill.folder / "out.pdf")
 
 
 def test_a_data_folder_that_cannot_be_made_is_told_in_a_line(docmill, scan):
@@ -386,6 +270,16 @@ def test_a_folder_that_was_mistyped_becomes_no_file(docmill, scan):
     assert not (docmill.folder / "pdsf").exists()
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"])
+def test_a_device_or_what_is_open_is_no_target(docmill, scan, name):
+    kind, line = failing(docmill, scan, name, "--to", "pdf", "--overwrite")
+    assert kind == "DestinationForbidden"
+    assert line.endswith(
+        f"'{name}' is a device or a pipe, which cannot be written at once "
+        "(choose a file's name, or - for standard output)"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -419,68 +313,6 @@ def test_a_limit_that_docmill_was_started_under_is_told_as_that(docmill, which, 
     assert run.returncode == EXIT_CODES[LimitExceeded]
     assert line.startswith(f"docmill: {told}")
     assert line.endswith(f"(docmill was started under this limit, see `ulimit {option}`)\n")
-
-
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"])
-def test_a_device_or_what_is_open_is_no_target(docmill, scan, name):
-    kind, line = failing(docmill, scan, name, "--to", "pdf", "--overwrite")
-    assert kind == "DestinationForbidden"
-    assert line.endswith(
-        f"'{name}' is a device or a pipe, which cannot be written at once "
-        "(choose a file's name, or - for standard output)"
-    )
-
-
-def test_standard_input_has_a_limit(docmill, scan):
-    done = docmill.raw(
-        "convert", "-", "out.pdf", "--direct", stdin=scan.read_bytes(), DOCMILL_MAX_SOURCE_BYTES="100"
-    )
-    assert done.returncode == EXIT_CODES[LimitExceeded]
-    assert docmill.leftovers() == []
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], [], ["formats"], ["convert", "--help"]])
-def test_text_that_finds_no_room_or_no_reader_is_a_failure(docmill, arguments):
-    with Path("/dev/full").open("wb") as full:
-        done = docmill.start(*arguments, stdout=full, stderr=subprocess.PIPE)
-        told = done.communicate(timeout=60)[1]
-    assert done.returncode == EXIT_CODES[DestinationFull]
-    assert told == b"docmill: cannot write standard output: no space is left (free some space)\n"
-
-    read, write = os.pipe()
-    os.close(read)
-    done = docmill.start(*arguments, stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
-    assert (done.communicate(timeout=60)[1], done.returncode) == (b"", EXIT_PIPE)
-
-
-def test_a_log_that_finds_no_room_fails_no_job(docmill, scan):
-    codes = []
-    for arguments in (["convert", scan, "out.pdf", "--direct", "-v"], ["info", "missing"], ["nonsense"]):
-        with Path("/dev/full").open("wb") as full:
-            codes.append(docmill.start(*arguments, stderr=full).wait(60))
-    assert codes == [0, EXIT_CODES[SourceNotFound], 2]
-    check_pdf(docmill.folder / "out.pdf")
-
-
-def test_standard_output_without_room_is_no_defect(docmill, scan):
-    for arguments in (["info", scan], ["convert", scan, "-", "--to", "pdf", "--direct", "-q"]):
-        with Path("/dev/full").open("wb") as full:
-            done = docmill.start(*arguments, stdout=full, stderr=subprocess.PIPE)
-            err = done.communicate(timeout=60)[1]
-        assert done.returncode == EXIT_CODES[DestinationFull]
-        assert b"standard output" in err
-
-
-def test_info_names_each_file_that_fails(docmill, scan):
-    (docmill.folder / "bad.tif").write_bytes(b"II*\x00\x08\x00\x00\x00")
-    (docmill.folder / "empty.tif").touch()
-    result = docmill("info", "bad.tif", scan, "empty.tif")
-    assert result.code == 3
-    assert "3 pages" in result.out
-    assert ["bad.tif" in line for line in result.err.splitlines()] == [True, False]
-    assert "empty.tif" in result.err.splitlines()[1]
-    assert docmill("info", "bad.tif").code == EXIT_CODES[CorruptDocument]
 
 
 def test_a_prefect_server_that_is_not_there_is_told_in_a_line(docmill, scan):
@@ -584,34 +416,6 @@ def test_the_pages_of_a_percent_encoded_target_have_its_name(docmill, scan):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [["--to", "png"], ["--to", "pdf", "--split", "1"],
-                                     ["--to", "tiff", "--page-names", "p##page##"]])  # fmt: skip
-def test_standard_output_takes_one_file(docmill, scan, options):
-    done = docmill.raw("convert", "scan.tif", "-", *options, "--direct")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert b"3 files and not one" in done.stderr
-    assert b"publish" not in done.stderr
-    one = docmill.raw("convert", "scan.tif", "-", *options, "--pages", "2", "--direct")
-    assert (one.returncode, len(one.stdout) > 100) == (0, True), one.stderr
-
-
-def test_the_file_that_standard_input_is(docmill, scan):
-    for name in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "-"):
-        with scan.open("rb") as file:
-            shown = subprocess.run(
-                [sys.executable, "-P", "-m", "docmill", "info", name],
-                stdin=file,
-                env=docmill.environment,
-                capture_output=True,
-                check=False,
-            )
-        assert (shown.returncode, shown.stderr) == (0, b"")
-        assert b"TIFF (image/tiff), 3 pages" in shown.stdout
-    assert docmill.raw("info", "-", stdin=scan.read_bytes()).stdout.startswith(b"stdin: TIFF")
-    done = docmill.raw("convert", "/dev/stdin", "out.pdf", "--direct", stdin=scan.read_bytes())
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("wrong", [("x.pdf", "--dpi", "abc"), (), ("x.pdf", "--on-error", "maybe")])
 def test_wrong_usage_is_json_too_where_that_is_asked_for(docmill, scan, wrong):
     result = docmill("convert", scan, *wrong, "--json")
@@ -622,30 +426,6 @@ def test_wrong_usage_is_json_too_where_that_is_asked_for(docmill, scan, wrong):
     assert (plain.code, plain.out) == (2, "")
     assert plain.err.startswith("usage: docmill convert [OPTION ...] SOURCE [SOURCE ...] TARGET\n")
     assert f"docmill convert: error: {answer['error']['message']}" in plain.err
-
-
-def test_each_result_of_several_names_its_source(docmill, scan):
-    (docmill.folder / "empty.tif").touch()
-    result = docmill("convert", scan, "empty.tif", "out/", "--to", "pdf", "--direct", "--json")
-    assert [json.loads(line)["source"] for line in result.out.splitlines()] == [
-        str(scan), str(docmill.folder / "empty.tif")
-    ]  # fmt: skip
-
-
-def test_json_that_finds_no_room_is_told(docmill, scan):
-    with Path("/dev/full").open("wb") as full:
-        run = docmill.start(
-            "convert", scan, "out.pdf", "--direct", "--json", stdout=full, stderr=subprocess.PIPE
-        )
-        error = run.communicate()[1]
-    assert (run.returncode, error.count(b"\n")) == (52, 1)
-    assert b"standard output: no space is left" in error
-
-
-def test_a_reader_that_goes_away_is_no_defect(docmill, scan):
-    run = docmill.start("info", *[scan] * 3, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    run.stdout.close()
-    assert (run.stderr.read(), run.wait(60)) == (b"", EXIT_PIPE)
 
 
 @pytest.mark.parametrize(
