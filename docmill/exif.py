@@ -58,9 +58,9 @@ def read_exif(data: bytes) -> Exif:
     # 1: no absolute unit, 2: inch (the default), 3: centimetre
     unit = int(values.get(_RESOLUTION_UNIT, 2))
     factor = {1: 0.0, 3: _CM_PER_INCH}.get(unit, 1.0)
-    x, y = (values.get(tag, 0.0) * factor for tag in (_X_RESOLUTION, _Y_RESOLUTION))
-    bare = (values.get(tag, 0.0) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
-    aspect = plausible_aspect(*bare) if unit == 1 else 1.0
+    bare_x, bare_y = values.get(_X_RESOLUTION, 0.0), values.get(_Y_RESOLUTION, 0.0)
+    x, y = bare_x * factor, bare_y * factor
+    aspect = plausible_aspect(bare_x, bare_y) if unit == 1 else 1.0
     # Some cameras write one of the two and leave rubbish in the other: 44 x 300 dpi of square pixels.
     if not _is_plausible(y) or not 1 / _MOST_OBLONG <= y / (x or y) <= _MOST_OBLONG:
         y = x

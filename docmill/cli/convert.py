@@ -49,16 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             results = convert_with_prefect(arguments, requests, settings, interrupts)
         with closing(results):
-            # Standard input is a file in scratch by now, whose name nobody knows.
-            named = (
-                {}
-                if len(requests) < 2
-                else {
-                    request.sources[0]: STANDARD_STREAM if given == STANDARD_STREAM else request.sources[0]
-                    for request, given in zip(requests, arguments.sources, strict=True)
-                }
-            )
-            code = _report_all(arguments, results, named)
+            code = _report_all(arguments, results, _names(arguments, requests))
     interrupts.release()
     with suppress(KeyboardInterrupt):  # all is done
         clean_daily(settings)
@@ -152,6 +143,15 @@ def _alone(
             return pipeline.convert_document(request, settings, observer=display, before_commit=hold)
         except DocmillError as error:
             return error
+
+
+def _names(arguments: argparse.Namespace, requests: Sequence[ConvertRequest]) -> dict[str, str]:
+    """What each of several sources is called: standard input is a file in scratch by now."""
+    if len(requests) < 2:
+        return {}
+    sources = [request.sources[0] for request in requests]
+    given = zip(sources, arguments.sources, strict=True)
+    return {source: STANDARD_STREAM if word == STANDARD_STREAM else source for source, word in given}
 
 
 def _report_all(arguments: argparse.Namespace, results: Results, named: Mapping[str, str]) -> int:

@@ -19,14 +19,13 @@ from PIL import Image
 
 from docmill.engines.base import EngineOptions
 from docmill.engines.described import exif_of_directory, exif_of_image, xmp_of_directory, xmp_of_image
-from docmill.engines.raster.coded_colors import lost_color_note
 from docmill.engines.raster.png_pages import with_scaled_key
 from docmill.engines.raster.png_rows import samples
 from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
 from docmill.engines.raster.tiff_decode import decode
 from docmill.engines.raster.tiff_image import read_image
 from docmill.engines.raster.wide import Wide
-from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
+from docmill.engines.raster.wide_pictures import as_wide, loss_notes, wide_picture
 from docmill.errors import CorruptDocument
 from docmill.facts import upright_size
 from docmill.formats import JP2, JPEG, MPO, PNG, TIFF
@@ -140,8 +139,7 @@ class PictureFile:
         with self._picture(number) as image, decoding(truncated=truncated):
             check_pixels(image.width, image.height, self._options.max_page_pixels, page=number)
             wide = self._wide(image)
-            notes = lost_bits_note(self._path, image) if wide is None else ()
-            notes += lost_color_note(self._path, image)
+            notes = loss_notes(self._path, image, has_all_bits=wide is not None)
             image.load()
             frame = Frame(
                 image=self._eight_bit(image, wide),

@@ -186,9 +186,10 @@ async def judge(client: PrefectClient, run: FlowRun, gone: str, *, reruns: bool)
     outcome = JobLabels.read(run.labels or {}).outcome
     if claimed and outcome and not any(state.is_completed() for state in states):
         return Completed(name=WITH_ERRORS if outcome.failed_pages else None, message=f"done; {gone}")
-    if run.state_type is StateType.CANCELLING and not claimed:
-        return Cancelled(message=f"aborted; {gone}")
-    if run.state_type is not StateType.CANCELLING and reruns and await _reruns_left(client, run, states):
+    if run.state_type is StateType.CANCELLING:
+        if not claimed:
+            return Cancelled(message=f"aborted; {gone}")
+    elif reruns and await _reruns_left(client, run, states):
         return AwaitingRetry(scheduled_time=datetime.now(UTC) + RERUN_DELAY, message=gone)
     return Crashed(message=f"{gone}; {MAY_BE_IN_PLACE}" if claimed else gone)
 

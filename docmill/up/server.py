@@ -1,6 +1,6 @@
 """The Prefect server and its UI, as a process of `docmill up`: `python -m docmill.up.server PORT [SOCKET]`.
 
-Settings come by environment. The modules (4 s) are imported while the database starts whose socket is SOCKET.
+Settings come by environment. The modules (2 s) are imported while the database starts whose socket is SOCKET.
 """
 
 from __future__ import annotations

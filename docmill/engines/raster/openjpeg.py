@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from docmill.engines.raster.pillow_library import Prototype, loaded_library
+from docmill.engines.raster.wide import full_range
 from docmill.jp2 import CODESTREAM
 
 _CODESTREAM, _FILE = 0, 2  # OPJ_CODEC_FORMAT
@@ -89,9 +90,7 @@ def _samples(image: _Image, size: tuple[int, int], channels: int) -> NDArray[np.
         most = (1 << component.prec) - 1
         lowest = 1 << (component.prec - 1) if component.sgnd else 0
         plane = np.ctypeslib.as_array(component.data, (height, width))
-        for top in range(0, height, 256):  # rows at a time: in 64 bits they take four times the room
-            rows = (plane[top : top + 256].astype(np.int64) + lowest).clip(0, most)
-            out[top : top + 256, :, channel] = (rows * 65535 + most // 2) // most
+        out[:, :, channel] = full_range(plane, most, lowest)
     return out
 
 

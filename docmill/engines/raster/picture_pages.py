@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docmill.engines.base import EngineOptions
-from docmill.engines.raster.coded_colors import lost_color_note
 from docmill.engines.raster.decoded import decoded_page
 from docmill.engines.raster.source import RESUME_HINT, count_pages, left_frames, on_page
 from docmill.engines.raster.wide import Wide
-from docmill.engines.raster.wide_pictures import as_wide, lost_bits_note, wide_picture
+from docmill.engines.raster.wide_pictures import as_wide, loss_notes, wide_picture
 from docmill.errors import CorruptDocument, DocmillError
 from docmill.facts import upright_size
 from docmill.jp2 import profile_of
@@ -74,8 +73,7 @@ class PicturePages:
         check_pixels(*image.size, self._options.max_page_pixels, page=number)
         samples = wide_picture(self._path, image)
         wide = None if samples is None else as_wide(samples)
-        notes = lost_bits_note(self._path, image) if wide is None else ()
-        notes += lost_color_note(self._path, image)
+        notes = loss_notes(self._path, image, has_all_bits=wide is not None)
         image.load()
         if self._count == 1:
             return image, wide, notes
@@ -90,7 +88,9 @@ class PicturePages:
             if self._count > 1:
                 image.seek(number - 1)
             image.load()
-            page = self._work(image, "decoded in part", notes=lost_bits_note(self._path, image))()
+            page = self._work(
+                image, "decoded in part", notes=loss_notes(self._path, image, has_all_bits=False)
+            )()
         return replace(page, damage=on_page(error, number))
 
     def _jp2_profile(self, image: Image.Image) -> bytes:

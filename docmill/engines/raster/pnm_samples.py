@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from docmill.engines.raster.wide import full_range
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,12 +32,10 @@ def wide_pnm(path: Path, image: Image.Image) -> NDArray[np.uint16] | None:
             tokens = file.read().split()
             if len(tokens) < count or not all(token.isdigit() for token in tokens[:count]):
                 return None
-            samples = np.array(tokens[:count], np.uint32)
+            samples: NDArray[Any] = np.array(tokens[:count], np.uint32)
         else:
             data = file.read(2 * count)
             if len(data) < 2 * count:
                 return None
-            samples = np.frombuffer(data, ">u2").astype(np.uint32)
-    scaled = (samples.clip(0, most) * 65535 + most // 2) // most
-    pixels: NDArray[np.uint16] = scaled.astype(np.uint16).reshape(image.height, image.width, 3)
-    return pixels
+            samples = np.frombuffer(data, ">u2")
+    return full_range(samples.reshape(image.height, image.width, 3), most)

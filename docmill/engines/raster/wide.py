@@ -15,6 +15,8 @@ _WHITE: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 # What full white is where samples are numbers without a stated range: the first that covers them.
 _WHITE_LEVELS = (1.0, 255.0, 65535.0)
+# Worked on at a time: in 64 bits samples take four times the room.
+_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,18 @@ def _whole(values: NDArray[Any]) -> NDArray[np.uint16]:
     return whole
 
 
+def full_range(values: NDArray[Any], most: int, lowest: int = 0) -> NDArray[np.uint16]:
+    """Whole samples, by rows, of which `most` steps lie between black and white, as 0 to 65535.
+
+    Black is `-lowest`; what is beyond either is taken for it.
+    """
+    out = np.empty(values.shape, np.uint16)
+    for top in range(0, len(values), _ROWS):
+        rows = (values[top : top + _ROWS].astype(np.int64) + lowest).clip(0, most)
+        out[top : top + _ROWS] = (rows * 65535 + most // 2) // most
+    return out
+
+
 def sixteen_bit(
     values: NDArray[Any], black_and_white: tuple[float, float] | None = None
 ) -> NDArray[np.uint16]:
@@ -95,10 +109,10 @@ def sixteen_bit(
     low, white = black_and_white or value_range(values)
     scale = 65535 / (white - low) if white > low else 0.0
     out = np.empty(values.shape, np.uint16)
-    for top in range(0, len(values), 256):  # rows at a time: in doubles they take four times the room
-        rows = (values[top : top + 256].astype(np.float64) - low) * scale
+    for top in range(0, len(values), _ROWS):
+        rows = (values[top : top + _ROWS].astype(np.float64) - low) * scale
         rows = np.nan_to_num(rows, nan=0.0, posinf=65535.0, neginf=0.0)
-        out[top : top + 256] = np.clip(np.rint(rows), 0, 65535)
+        out[top : top + _ROWS] = np.clip(np.rint(rows), 0, 65535)
     return out
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from docmill.engines.raster.coded_colors import lost_color_note
 from docmill.engines.raster.libavif import wide_avif
 from docmill.engines.raster.openjpeg import wide_jp2
 from docmill.engines.raster.pnm_samples import wide_pnm
 from docmill.engines.raster.sgi_samples import is_wide_sgi, wide_sgi
-from docmill.engines.raster.wide import Wide
+from docmill.engines.raster.wide import Wide, full_range
 from docmill.errors import CorruptDocument
 from docmill.jp2 import read_jp2
 from docmill.pictures import picture_format
@@ -33,7 +34,7 @@ _AV1_CONFIGURATION, _HIGH, _TWELVE = b"av1C\x81", 0x40, 0x20
 def wide_picture(path: Path, image: Image.Image) -> NDArray[np.uint16] | None:
     """Rows x pixels x samples, 0 to 65535, of an open picture as gray or RGB, alpha last.
 
-    None where Pillow has all of its bits, and where nobody has them: `lost_bits_note` tells these apart.
+    None where Pillow has all of its bits, and where nobody has them: `loss_notes` tells these apart.
     """
     channels = _CHANNELS.get(image.mode)
     if image.format == "PPM":
@@ -52,14 +53,10 @@ def wide_picture(path: Path, image: Image.Image) -> NDArray[np.uint16] | None:
     return None
 
 
-def lost_bits_note(path: Path, image: Image.Image) -> tuple[str, ...]:
-    """What there is to tell of an open picture of which `wide_picture` has nothing: nothing, or how many bits
-    Pillow cuts to 8."""
-    bits = _stored_bits(path, image)
-    if bits <= 8 or image.mode.startswith(("I", "F")):
-        return ()
-    title = picture_format(image).title
-    return (f"{bits} bits a sample became 8, which are all that can be decoded of this {title}",)
+def loss_notes(path: Path, image: Image.Image, *, has_all_bits: bool) -> tuple[str, ...]:
+    """What of an open picture is lost as it is decoded: `has_all_bits` where `wide_picture` had it."""
+    bits = () if has_all_bits else _lost_bits_note(path, image)
+    return (*bits, *lost_color_note(path, image))
 
 
 def as_wide(samples: NDArray[np.uint16]) -> Wide:
@@ -68,6 +65,15 @@ def as_wide(samples: NDArray[np.uint16]) -> Wide:
     alpha = samples[:, :, -1] if count in (2, 4) else None
     colors = samples if alpha is None else samples[:, :, :-1]
     return Wide(colors, "RGB" if count > 2 else "L", alpha)
+
+
+def _lost_bits_note(path: Path, image: Image.Image) -> tuple[str, ...]:
+    """How many bits Pillow cuts to 8, where it does."""
+    bits = _stored_bits(path, image)
+    if bits <= 8 or image.mode.startswith(("I", "F")):
+        return ()
+    title = picture_format(image).title
+    return (f"{bits} bits a sample became 8, which are all that can be decoded of this {title}",)
 
 
 def _stored_bits(path: Path, image: Image.Image) -> int:
@@ -99,6 +105,4 @@ def _wide_heif(path: Path, image: Any, channels: int) -> NDArray[np.uint16] | No
     # It comes shifted up to 16 bits.
     bits = picture.info["bit_depth"]
     values = np.asarray(picture).reshape(image.height, image.width, channels) >> (16 - bits)
-    most = (1 << bits) - 1
-    scaled: NDArray[np.uint16] = ((values.astype(np.uint32) * 65535 + most // 2) // most).astype(np.uint16)
-    return scaled
+    return full_range(values, (1 << bits) - 1)
